@@ -1,0 +1,5 @@
+//! Tidings: a replicated state store for machines that come and go.
+
+pub mod crdt;
+
+pub use crdt::{Dot, ReplicaId, Timestamp};
