@@ -2,4 +2,4 @@
 
 pub mod crdt;
 
-pub use crdt::{Dot, ReplicaId, Timestamp};
+pub use crdt::{CausalContext, Delta, Dot, Key, Merged, OrMap, ReplicaId, Section, Timestamp};

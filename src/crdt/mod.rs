@@ -1,9 +1,37 @@
 //! Layer 1: the map as a pure value. Not responsible for time, randomness or IO: they come in as arguments.
+//!
+//! A state is a set of entries `E` with a causal context `R`; the bottom is the empty map with the empty context. A
+//! mutator adds one dot to `R` and makes the key's entry that one dot. A delta is the part of a state that a context
+//! lacks; joining it is joining its entries one by one (`join.rs` has the formula), and then the contexts. What this
+//! layer promises: it cannot fail, and its result never depends on the order, loss or repetition of what is joined.
 
+mod audit;
+mod context;
+mod delta;
 mod dot;
+mod dot_log;
+mod join;
+mod key;
+mod or_map;
+mod pending;
+mod register;
 mod replica_id;
+mod retention;
+mod stored;
+mod table;
 mod timestamp;
+mod traits;
 
+pub use audit::{Audit, AuditKey};
+pub use context::{CausalContext, Causality, DotSet};
+pub use delta::{Delta, Entries, EntriesBuilder, Merged};
+pub(crate) use delta::{RegisterRow, Row};
 pub use dot::{Dot, ParseDotError};
+pub use join::{Change, Received};
+pub use key::{Key, KeyList, Section};
+pub use or_map::{Counts, OrMap, Scan};
+pub use pending::EntryContext;
+pub use register::{Reading, Register};
 pub use replica_id::{ParseReplicaIdError, ReplicaId};
+pub use retention::Retention;
 pub use timestamp::{Clock, Timestamp};

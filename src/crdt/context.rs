@@ -1,0 +1,312 @@
+//! Causal contexts: sets of dots that say what has been incorporated. Not responsible for what the dots did.
+//!
+//! [`CausalContext`] is a version vector. The contexts of replicas, snapshots, pending keys and tokens never have gaps:
+//! each is a replica's context, or a join of such. Only what a receiver holds beyond its context (`have`, from syncs
+//! that were cut off) has gaps; that is a [`DotSet`].
+
+use super::{Dot, ReplicaId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The four results of a causal comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Causality {
+    /// Everything on the left is on the right, and more.
+    Before,
+    /// Everything on the right is on the left, and more.
+    After,
+    /// The same.
+    Equal,
+    /// Each has something that the other lacks.
+    Concurrent,
+}
+
+/// A set of dots without gaps: a version vector (Parker et al. 1983), for each replica the dots 1 to a counter.
+///
+/// Costs: `get` and `contains` are logarithmic in the number of replicas; `join`, `includes` and `compare` linear.
+///
+/// ```
+/// use tidings::{CausalContext, Dot, ReplicaId, crdt::Causality};
+/// let (a, b) = (ReplicaId::from(1), ReplicaId::from(2));
+/// let mut left: CausalContext = [(a, 2)].into_iter().collect();
+/// let right: CausalContext = [(a, 1), (b, 1)].into_iter().collect();
+/// assert_eq!(left.compare(&right), Causality::Concurrent);
+/// left.join(&right);
+/// assert_eq!(left.compare(&right), Causality::After);
+/// assert!(left.contains(Dot::new(b, 1)));
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct CausalContext {
+    /// Sorted by replica; no counter is 0. The normal form: equal sets are equal values.
+    clocks: Vec<(ReplicaId, u64)>,
+}
+
+impl CausalContext {
+    /// The empty context, ⊥.
+    pub const fn new() -> Self {
+        Self { clocks: Vec::new() }
+    }
+
+    fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
+        self.clocks.binary_search_by(|(id, _)| id.cmp(&replica))
+    }
+
+    /// The highest counter of `replica` in the set; 0 if there is none.
+    pub fn get(&self, replica: ReplicaId) -> u64 {
+        self.position(replica).map_or(0, |i| self.clocks[i].1)
+    }
+
+    /// Whether the dot is in the set.
+    pub fn contains(&self, dot: Dot) -> bool {
+        dot.counter <= self.get(dot.replica)
+    }
+
+    /// Adds a dot, which must be in the set or next to it.
+    pub fn insert(&mut self, dot: Dot) {
+        debug_assert!(dot.counter <= self.get(dot.replica) + 1, "{dot} would leave a gap");
+        self.extend_to(dot);
+    }
+
+    /// Adds a dot and all of the same replica below it.
+    pub fn extend_to(&mut self, dot: Dot) {
+        match self.position(dot.replica) {
+            Ok(i) => self.clocks[i].1 = self.clocks[i].1.max(dot.counter),
+            Err(i) if dot.counter > 0 => self.clocks.insert(i, (dot.replica, dot.counter)),
+            Err(_) => {}
+        }
+    }
+
+    /// The union, in place. Linear in both.
+    pub fn join(&mut self, other: &Self) {
+        if self.clocks.is_empty() {
+            self.clocks.clone_from(&other.clocks);
+        } else if !self.includes(other) {
+            self.clocks = merge_sorted(&self.clocks, &other.clocks);
+        }
+    }
+
+    /// The intersection.
+    pub fn meet(&self, other: &Self) -> Self {
+        let common = |&(id, counter): &(ReplicaId, u64)| (id, counter.min(other.get(id)));
+        self.clocks.iter().map(common).collect()
+    }
+
+    /// Whether all of `other` is in this set.
+    pub fn includes(&self, other: &Self) -> bool {
+        other.missing_from(self).next().is_none()
+    }
+
+    /// For each replica with dots here that `other` lacks: the highest of them. Linear in both.
+    pub fn missing_from<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
+        let mut theirs = other.clocks.as_slice();
+        self.clocks.iter().filter_map(move |&(id, counter)| {
+            while theirs.first().is_some_and(|t| t.0 < id) {
+                theirs = &theirs[1..];
+            }
+            let known = theirs.first().filter(|t| t.0 == id).map_or(0, |t| t.1);
+            (counter > known).then_some(Dot::new(id, counter))
+        })
+    }
+
+    /// How many dots are here that `other` lacks.
+    pub fn count_missing_from(&self, other: &Self) -> u64 {
+        let lacking = self.missing_from(other).map(|d| d.counter - other.get(d.replica));
+        lacking.fold(0, u64::saturating_add)
+    }
+
+    /// The causal comparison. Linear in both.
+    pub fn compare(&self, other: &Self) -> Causality {
+        match (other.includes(self), self.includes(other)) {
+            (true, true) => Causality::Equal,
+            (true, false) => Causality::Before,
+            (false, true) => Causality::After,
+            (false, false) => Causality::Concurrent,
+        }
+    }
+
+    /// The replicas in it and their highest counters, in the order of replica ids.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Dot> + '_ {
+        self.clocks.iter().map(|&(id, counter)| Dot::new(id, counter))
+    }
+
+    /// How many replicas have a dot in it.
+    pub fn len(&self) -> usize {
+        self.clocks.len()
+    }
+
+    /// Whether it is ⊥.
+    pub fn is_empty(&self) -> bool {
+        self.clocks.is_empty()
+    }
+}
+
+/// One pass over both, so that joining a context of many replicas stays linear.
+fn merge_sorted(left: &[(ReplicaId, u64)], right: &[(ReplicaId, u64)]) -> Vec<(ReplicaId, u64)> {
+    let mut joined = Vec::with_capacity(left.len().max(right.len()));
+    let (mut i, mut j) = (0, 0);
+    while i < left.len() && j < right.len() {
+        let (l, r) = (left[i], right[j]);
+        joined.push(match l.0.cmp(&r.0) {
+            std::cmp::Ordering::Less => l,
+            std::cmp::Ordering::Greater => r,
+            std::cmp::Ordering::Equal => (l.0, l.1.max(r.1)),
+        });
+        i += usize::from(l.0 <= r.0);
+        j += usize::from(r.0 <= l.0);
+    }
+    joined.extend_from_slice(&left[i..]);
+    joined.extend_from_slice(&right[j..]);
+    joined
+}
+
+impl FromIterator<(ReplicaId, u64)> for CausalContext {
+    fn from_iter<I: IntoIterator<Item = (ReplicaId, u64)>>(counters: I) -> Self {
+        let mut clocks: Vec<_> = counters.into_iter().filter(|c| c.1 > 0).collect();
+        clocks.sort_unstable_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
+        clocks.dedup_by_key(|c| c.0);
+        Self { clocks }
+    }
+}
+
+impl fmt::Debug for CausalContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.clocks.iter().copied()).finish()
+    }
+}
+
+impl From<CausalContext> for crdts::VClock<ReplicaId> {
+    fn from(context: CausalContext) -> Self {
+        context.clocks.into_iter().map(|(id, counter)| crdts::Dot::new(id, counter)).collect()
+    }
+}
+
+impl From<crdts::VClock<ReplicaId>> for CausalContext {
+    fn from(clock: crdts::VClock<ReplicaId>) -> Self {
+        clock.into_iter().map(|dot| (dot.actor, dot.counter)).collect()
+    }
+}
+
+impl crdts::CvRDT for CausalContext {
+    type Validation = std::convert::Infallible;
+
+    fn validate_merge(&self, _other: &Self) -> Result<(), Self::Validation> {
+        Ok(())
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.join(&other);
+    }
+}
+
+/// Any set of dots: intervals of counters for each replica, disjoint and not adjacent (the normal form).
+///
+/// Costs: `insert` at the end of a replica's intervals and `contains` are logarithmic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DotSet {
+    intervals: BTreeMap<ReplicaId, Vec<(u64, u64)>>,
+}
+
+impl DotSet {
+    /// The empty set.
+    pub const fn new() -> Self {
+        Self { intervals: BTreeMap::new() }
+    }
+
+    /// Adds a dot.
+    pub fn insert(&mut self, dot: Dot) {
+        self.insert_range(dot.replica, dot.counter, dot.counter);
+    }
+
+    /// Adds the dots `first` to `last` of a replica.
+    pub fn insert_range(&mut self, replica: ReplicaId, first: u64, last: u64) {
+        debug_assert!(0 < first && first <= last, "dots {first} to {last}");
+        let intervals = self.intervals.entry(replica).or_default();
+        let from = intervals.partition_point(|i| i.1 < first - 1);
+        let to = intervals.partition_point(|i| i.0 <= last.saturating_add(1));
+        let touched = &intervals[from..to];
+        let first = touched.first().map_or(first, |i| i.0.min(first));
+        let last = touched.last().map_or(last, |i| i.1.max(last));
+        intervals.splice(from..to, [(first, last)]);
+    }
+
+    /// Whether the dot is in the set.
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.intervals.get(&dot.replica).is_some_and(|intervals| {
+            let next = intervals.partition_point(|i| i.1 < dot.counter);
+            intervals.get(next).is_some_and(|i| i.0 <= dot.counter)
+        })
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.intervals.is_empty()
+    }
+
+    /// The intervals (first and last counter) of each replica, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, u64, u64)> + '_ {
+        self.intervals.iter().flat_map(|(&id, of_id)| of_id.iter().map(move |&(first, last)| (id, first, last)))
+    }
+}
+
+impl FromIterator<Dot> for DotSet {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        let mut set = Self::new();
+        dots.into_iter().for_each(|dot| set.insert(dot));
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: u128 = 1;
+    const B: u128 = 2;
+
+    fn context(counters: &[(u128, u64)]) -> CausalContext {
+        counters.iter().map(|&(id, c)| (ReplicaId::from(id), c)).collect()
+    }
+
+    #[test]
+    fn join_takes_the_greater_counters() {
+        let cases: &[(&[_], &[_], &[_])] = &[
+            (&[], &[], &[]),
+            (&[], &[(A, 3)], &[(A, 3)]),
+            (&[(A, 3), (B, 1)], &[(A, 2), (B, 4)], &[(A, 3), (B, 4)]),
+            (&[(B, 1)], &[(A, 2), (3, 4)], &[(A, 2), (B, 1), (3, 4)]),
+        ];
+        for (left, right, joined) in cases {
+            let mut got = context(left);
+            got.join(&context(right));
+            assert_eq!(got, context(joined), "{left:?} ⊔ {right:?}");
+        }
+    }
+
+    #[test]
+    fn missing_dots_are_the_difference() {
+        let (left, right) = (context(&[(A, 5), (B, 2), (3, 1)]), context(&[(A, 3), (B, 2)]));
+        let missing: Vec<_> = left.missing_from(&right).collect();
+        assert_eq!(missing, [Dot::new(A.into(), 5), Dot::new(3.into(), 1)]);
+        assert_eq!(left.count_missing_from(&right), 3);
+        assert_eq!(left.meet(&right), right);
+    }
+
+    #[test]
+    #[cfg(debug_assertions)]
+    #[should_panic(expected = "gap")]
+    fn a_context_has_no_gaps() {
+        context(&[(A, 1)]).insert(Dot::new(A.into(), 3));
+    }
+
+    #[test]
+    fn dot_sets_keep_their_normal_form() {
+        let dots = |counters: &[u64]| counters.iter().map(|&c| Dot::new(A.into(), c)).collect::<DotSet>();
+        assert_eq!(dots(&[1, 2, 3]), dots(&[3, 1, 2, 2]));
+        assert_eq!(dots(&[5, 1, 3]).iter().count(), 3);
+        let mut set = dots(&[1, 9, 5]);
+        set.insert_range(A.into(), 2, 8);
+        assert_eq!(set.iter().collect::<Vec<_>>(), [(A.into(), 1, 9)]);
+        assert!(!set.contains(Dot::new(A.into(), 10)) && !set.contains(Dot::new(B.into(), 1)));
+    }
+}

@@ -1,0 +1,353 @@
+//! Choosing what to send: entries with their contexts, and deltas. Not responsible for bytes: `proto::codec` is.
+
+use super::join::{Change, Received};
+use super::pending::EntryContext;
+use super::stored::RegisterRef;
+use super::{CausalContext, Dot, DotSet, Key, KeyList, OrMap, Section, Timestamp};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// Entries on their way, each under the context it was read under. Keys and values stand in one buffer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries {
+    pub(crate) contexts: Vec<Arc<EntryContext>>,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) registers: Vec<RegisterRow>,
+    pub(crate) buffer: Bytes,
+}
+
+/// One entry: where its key and its registers are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) section: Section,
+    pub(crate) context: u32,
+    pub(crate) key: Range<usize>,
+    /// The end of its registers; they begin where those of the row before end.
+    pub(crate) registers_end: usize,
+}
+
+/// One live register: `value` is `None` for a tombstone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RegisterRow {
+    pub(crate) dot: Dot,
+    pub(crate) timestamp: Timestamp,
+    pub(crate) deadline: Option<u64>,
+    pub(crate) value: Option<Range<usize>>,
+}
+
+/// One entry as joining sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct EntryView<'a> {
+    pub(crate) key: Key<'a>,
+    pub(crate) context: usize,
+    row: &'a Row,
+    registers: &'a [RegisterRow],
+    buffer: &'a Bytes,
+}
+
+impl Entries {
+    /// The contexts that the entries were read under.
+    pub fn contexts(&self) -> &[Arc<EntryContext>] {
+        &self.contexts
+    }
+
+    /// How many entries there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The keys, in the order in which the entries stand.
+    pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
+        self.iter().map(|entry| entry.key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
+        let mut start = 0;
+        self.rows.iter().map(move |row| {
+            let registers = &self.registers[std::mem::replace(&mut start, row.registers_end)..row.registers_end];
+            let key = Key { section: row.section, bytes: &self.buffer[row.key.clone()] };
+            EntryView { key, context: row.context as usize, row, registers, buffer: &self.buffer }
+        })
+    }
+}
+
+impl<'a> EntryView<'a> {
+    pub(super) fn dots(&self) -> impl Iterator<Item = Dot> + 'a {
+        self.registers.iter().map(|register| register.dot)
+    }
+
+    pub(super) fn register(&self, i: usize) -> (Dot, RegisterRef<'a>) {
+        let row = &self.registers[i];
+        let value = row.value.as_ref().map(|range| &self.buffer[range.clone()]);
+        (row.dot, RegisterRef { value, timestamp: row.timestamp, deadline: row.deadline })
+    }
+
+    pub(super) fn key_bytes(&self) -> Bytes {
+        self.buffer.slice(self.row.key.clone())
+    }
+
+    pub(super) fn value_of(&self, dot: Dot) -> Option<Bytes> {
+        let row = self.registers.iter().find(|register| register.dot == dot)?;
+        row.value.as_ref().map(|range| self.buffer.slice(range.clone()))
+    }
+}
+
+/// Collects entries of a map for sending.
+#[derive(Debug, Default)]
+pub struct EntriesBuilder {
+    entries: Entries,
+    buffer: Vec<u8>,
+    /// The contexts already taken, by the pending context they come from; first the map's own.
+    sources: Vec<Option<Arc<EntryContext>>>,
+}
+
+impl EntriesBuilder {
+    /// Reads the key's entry as it is now, with its context. All that one builder collects must be read without the
+    /// map's context growing in between. A key that has neither registers nor a pending context is sent as empty.
+    pub fn push(&mut self, map: &OrMap, key: Key<'_>) {
+        let context = self.context(map, map.pending.get(key));
+        let key_start = self.buffer.len();
+        self.buffer.extend_from_slice(key.bytes);
+        let key_range = key_start..self.buffer.len();
+        if let Some(slot) = map.table.find(key) {
+            for stored in map.table.registers(slot) {
+                let register = stored.register();
+                let value = register.value.map(|value| self.copy(value));
+                let dot = map.index.dot(stored.dot());
+                let RegisterRef { timestamp, deadline, .. } = register;
+                self.entries.registers.push(RegisterRow { dot, timestamp, deadline, value });
+            }
+        }
+        let registers_end = self.entries.registers.len();
+        self.entries.rows.push(Row { section: key.section, context, key: key_range, registers_end });
+    }
+
+    fn copy(&mut self, value: &[u8]) -> Range<usize> {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(value);
+        start..self.buffer.len()
+    }
+
+    fn context(&mut self, map: &OrMap, pending: Option<&Arc<EntryContext>>) -> u32 {
+        let same = |source: &Option<Arc<EntryContext>>| match (source, pending) {
+            (None, None) => true,
+            (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+            _ => false,
+        };
+        let found = self.sources.iter().rposition(same).unwrap_or_else(|| {
+            let own = EntryContext::default();
+            self.entries.contexts.push(map.context_and_bound_of(pending.map_or(&own, |p| p)));
+            self.sources.push(pending.cloned());
+            self.sources.len() - 1
+        });
+        u32::try_from(found).expect("fewer contexts than keys")
+    }
+
+    /// About how many bytes the entries take.
+    pub fn bytes(&self) -> usize {
+        self.buffer.len() + self.entries.registers.len() * 4
+    }
+
+    /// How many entries were collected.
+    pub fn len(&self) -> usize {
+        self.entries.rows.len()
+    }
+
+    /// Whether none was.
+    pub fn is_empty(&self) -> bool {
+        self.entries.rows.is_empty()
+    }
+
+    /// The entries.
+    pub fn finish(mut self) -> Entries {
+        self.entries.buffer = Bytes::from(self.buffer);
+        self.entries
+    }
+}
+
+/// What one replica has that another, with a known context, may lack: a small state, joined like any other.
+///
+/// It can be merged anywhere, in any order and repeatedly. Where the receiver lacks some of what the delta builds on,
+/// what it brings is kept as pending, and [`Merged::missing`] says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    pub(crate) base: CausalContext,
+    pub(crate) snapshot: CausalContext,
+    pub(crate) bound: CausalContext,
+    /// The sender's live dots within `base`, if tombstones that the receiver may lack are gone there.
+    pub(crate) live: Option<DotSet>,
+    pub(crate) entries: Entries,
+}
+
+/// What a merge did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "it says whether something is missing"]
+pub struct Merged {
+    /// The keys whose visible value changed.
+    pub changes: Vec<Change>,
+    /// What the delta builds on and this replica lacks: it is merged, but pending. Empty as a rule.
+    pub missing: CausalContext,
+    /// What became of the dots it brought.
+    pub received: Received,
+}
+
+impl IntoIterator for Merged {
+    type Item = Change;
+    type IntoIter = std::vec::IntoIter<Change>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.changes.into_iter()
+    }
+}
+
+impl Delta {
+    /// The context that it builds on.
+    pub fn base(&self) -> &CausalContext {
+        &self.base
+    }
+
+    /// What a replica that has the base has incorporated after merging it.
+    pub fn snapshot(&self) -> &CausalContext {
+        &self.snapshot
+    }
+
+    /// The entries that it carries.
+    pub fn entries(&self) -> &Entries {
+        &self.entries
+    }
+
+    /// Whether it carries nothing that a replica with its base lacks.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty() && self.live.is_none() && self.base.includes(&self.snapshot)
+    }
+}
+
+impl OrMap {
+    /// What this replica has that one with the context `base` may lack.
+    ///
+    /// Cost: linear in the entries that differ, and in the replicas of the contexts. If tombstones beyond `base` have
+    /// been truncated, the delta also lists the live dots within `base`, which costs their number.
+    pub fn delta_since(&self, base: &CausalContext) -> Delta {
+        let mut keys = self.keys_since(base, &DotSet::new());
+        let mut entries = EntriesBuilder::default();
+        while let Some(key) = keys.pop() {
+            entries.push(self, key);
+        }
+        Delta {
+            base: base.clone(),
+            snapshot: self.context.clone(),
+            bound: self.truncated.clone(),
+            live: self.needs_catch_up(base).then(|| self.live_dots().filter(|&dot| base.contains(dot)).collect()),
+            entries: entries.finish(),
+        }
+    }
+
+    /// Whether a tombstone that a replica with the context `base` may lack is gone: `T ∩ R` is not within `base`.
+    pub fn needs_catch_up(&self, base: &CausalContext) -> bool {
+        !base.includes(&self.truncated.meet(&self.context))
+    }
+
+    /// The keys with a live dot outside `base` and `have`, in the order of the dots, and those of RULE 7.
+    pub fn keys_since(&self, base: &CausalContext, have: &DotSet) -> KeyList {
+        let mut keys = KeyList::new();
+        let mut listed = BTreeSet::new();
+        for (id, log) in &self.index.logs {
+            for (counter, slot) in log.after(base.get(*id)) {
+                let repeated = self.table.first(slot).has_siblings() && listed.contains(&slot);
+                if repeated || have.contains(Dot::new(*id, counter)) {
+                    continue;
+                }
+                if self.table.first(slot).has_siblings() {
+                    listed.insert(slot);
+                }
+                keys.push(self.table.key(slot));
+            }
+        }
+        self.pending.list_unbounded(base, &mut keys);
+        keys
+    }
+
+    /// The live dots held beyond the context, from syncs that were cut off: what a pull need not bring again.
+    pub fn have(&self) -> DotSet {
+        self.dots_beyond_context().collect()
+    }
+
+    /// The live dots within a context. Costs the live dots.
+    pub fn live_within(&self, base: &CausalContext, have: &DotSet) -> DotSet {
+        self.live_dots().filter(|&dot| base.contains(dot) || have.contains(dot)).collect()
+    }
+
+    /// The keys with a dot within `snapshot` and within `base` or `have` that is not among `live`, the sender's live
+    /// dots there: what died at the sender. Costs the live dots.
+    pub fn keys_dead_at(&self, snapshot: &CausalContext, live: &DotSet) -> KeyList {
+        let mut keys = KeyList::new();
+        let mut listed = BTreeSet::new();
+        for (id, log) in &self.index.logs {
+            for (counter, slot) in log.after(0).take_while(|d| d.0 <= snapshot.get(*id)) {
+                if !live.contains(Dot::new(*id, counter)) && listed.insert(slot) {
+                    keys.push(self.table.key(slot));
+                }
+            }
+        }
+        keys
+    }
+
+    /// Joins a delta. Cost: linear in the delta.
+    ///
+    /// The snapshot is taken in only if this replica has what the delta builds on; otherwise its entries are kept as
+    /// pending, and the answer says what is missing. While a catch-up is under way no delta may be merged (RULE 4).
+    pub fn merge(&mut self, delta: Delta) -> Merged {
+        let mut merged = Merged::default();
+        let covered = self.context.includes(&delta.base);
+        // What the list says is dead is only that to a replica that has all of the base.
+        let dead = delta.live.as_ref().filter(|_| covered).map(|live| self.dead_entries(&delta, live));
+        for entries in dead.iter().chain([&delta.entries]) {
+            merged.received.add(self.join_entries(entries, |change| merged.changes.push(change)));
+        }
+        if covered {
+            if delta.live.is_some() {
+                self.adopt_bound(&delta.bound, &delta.snapshot);
+            }
+            self.incorporate(&delta.snapshot);
+        } else {
+            let missing = delta.base.missing_from(&self.context);
+            merged.missing = missing.map(|dot| (dot.replica, dot.counter)).collect();
+        }
+        merged
+    }
+
+    /// The entries that the sender would have sent of keys that it no longer has as we do: ours, without what is dead.
+    fn dead_entries(&self, delta: &Delta, live: &DotSet) -> Entries {
+        let sent: BTreeSet<Key<'_>> = delta.entries.keys().collect();
+        let mut keys = self.keys_dead_at(&delta.snapshot, live);
+        let mut builder = EntriesBuilder::default();
+        while let Some(key) = keys.pop() {
+            if !sent.contains(&key) {
+                builder.push(self, key);
+            }
+        }
+        let mut dead = builder.finish();
+        let theirs = EntryContext { context: delta.snapshot.clone(), bound: delta.bound.clone() };
+        dead.contexts = vec![Arc::new(theirs)];
+        retain_registers(&mut dead, |dot| live.contains(dot));
+        dead
+    }
+}
+
+fn retain_registers(entries: &mut Entries, keep: impl Fn(Dot) -> bool) {
+    let (mut start, mut kept) = (0, Vec::with_capacity(entries.registers.len()));
+    for row in &mut entries.rows {
+        let of_row = &entries.registers[start..row.registers_end];
+        start = row.registers_end;
+        kept.extend(of_row.iter().filter(|register| keep(register.dot)).cloned());
+        (row.registers_end, row.context) = (kept.len(), 0);
+    }
+    entries.registers = kept;
+}

@@ -1,0 +1,393 @@
+//! The OR-map: state, mutators and reads. Joining what others send is in `join.rs`, choosing what to send in `delta.rs`,
+//! dropping what is dead in `retention.rs`. Not responsible for time or randomness: they come in as arguments.
+
+use super::dot_log::{DotLog, Slot};
+use super::pending::{EntryContext, Pending};
+use super::stored::{LocalDot, RegisterRef, Stored};
+use super::table::Table;
+use super::{Audit, AuditKey, CausalContext, Clock, Dot, Key, Reading, Register, ReplicaId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// A map of LWW registers in which a delete removes exactly what it has seen, and a concurrent put beats it.
+///
+/// One copy of the replicated state. State is a set of entries with a causal context; [`delta_since`](Self::delta_since)
+/// and [`merge`](Self::merge) carry it from copy to copy, in any order, any number of times, and all copies that have
+/// merged the same things hold the same state. After Preguiça et al., "Dotted Version Vectors" (2012), and Almeida et
+/// al., "Delta State Replicated Data Types" (2018).
+///
+/// Costs, n entries: `put`, `get`, `delete` O(1) expected; the first `scan` sorts the keys, later ones only what is new;
+/// `delta_since` is linear in the number of entries that differ, `merge` in the size of the delta; neither in n.
+///
+/// ```
+/// use tidings::{OrMap, ReplicaId};
+/// let now = 1_700_000_000_000; // milliseconds since 1970
+/// let (mut a, mut b) = (OrMap::new(ReplicaId::from(1)), OrMap::new(ReplicaId::from(2)));
+/// a.put(b"kettle", b"on", now);
+/// b.merge(a.delta_since(b.context()));
+/// b.delete(b"kettle", now);
+/// a.put(b"kettle", b"boiling", now); // b has not seen this
+/// a.merge(b.delta_since(a.context()));
+/// assert_eq!(a.get(b"kettle", now), Some(&b"boiling"[..]));
+/// ```
+#[derive(Clone, Debug)]
+pub struct OrMap {
+    pub(super) id: ReplicaId,
+    /// `R`: the dots whose whole effect is incorporated.
+    pub(super) context: CausalContext,
+    /// `T`: for each replica the highest dot of a tombstone (or expired register) that is no longer to be had here.
+    pub(super) truncated: CausalContext,
+    pub(super) clock: Clock,
+    pub(super) table: Table,
+    pub(super) index: Index,
+    pub(super) pending: Pending,
+    /// What will be dropped some day, by the moment from which its retention counts.
+    pub(super) dated: BTreeSet<(u64, LocalDot)>,
+    sums: Sums,
+    counts: Counts,
+}
+
+/// Keys and what they show, in the order of the keys.
+pub type Scan<'m> = Box<dyn Iterator<Item = (&'m [u8], Reading<'m>)> + 'm>;
+
+/// The index from dot to entry: the replicas that have been met, by small numbers, and the live dots of each.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    numbers: BTreeMap<ReplicaId, u32>,
+    pub(super) logs: Vec<(ReplicaId, DotLog)>,
+}
+
+#[derive(Clone, Debug)]
+struct Sums {
+    key: AuditKey,
+    context: u64,
+    state: u64,
+}
+
+/// How much of what the map holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Keys with a value, expired ones that are still kept included.
+    pub keys: usize,
+    /// Tombstones that are still kept.
+    pub tombstones: usize,
+    /// Live registers beyond the first of their entry: writes that were concurrent.
+    pub siblings: usize,
+}
+
+impl Index {
+    /// The small number of a replica, new if need be.
+    pub(super) fn number(&mut self, id: ReplicaId) -> u32 {
+        let logs = &mut self.logs;
+        *self.numbers.entry(id).or_insert_with(|| {
+            logs.push((id, DotLog::default()));
+            u32::try_from(logs.len() - 1).expect("fewer than 2^32 replicas fit in memory")
+        })
+    }
+
+    pub(super) fn dot(&self, dot: LocalDot) -> Dot {
+        Dot::new(self.logs[dot.replica as usize].0, dot.counter)
+    }
+
+    fn slot(&self, dot: Dot) -> Option<Slot> {
+        let number = *self.numbers.get(&dot.replica)?;
+        self.logs[number as usize].1.get(dot.counter)
+    }
+
+    pub(super) fn slot_of(&self, dot: LocalDot) -> Option<Slot> {
+        self.logs[dot.replica as usize].1.get(dot.counter)
+    }
+}
+
+impl OrMap {
+    /// An empty map. Its audit key is all zeros, see [`with_audit_key`](Self::with_audit_key).
+    pub fn new(id: ReplicaId) -> Self {
+        Self::with_audit_key(id, AuditKey::default())
+    }
+
+    /// An empty map whose sums are keyed: all maps that compare their [`audit`](Self::audit) must use the same key.
+    pub fn with_audit_key(id: ReplicaId, key: AuditKey) -> Self {
+        let mut index = Index::default();
+        index.number(id);
+        Self {
+            id,
+            context: CausalContext::new(),
+            truncated: CausalContext::new(),
+            clock: Clock::new(Clock::DRIFT_MS),
+            table: Table::new(key.seed()),
+            index,
+            pending: Pending::default(),
+            dated: BTreeSet::new(),
+            sums: Sums { key, context: 0, state: 0 },
+            counts: Counts::default(),
+        }
+    }
+
+    /// The same map with another allowed clock drift, in milliseconds, instead of [`Clock::DRIFT_MS`].
+    #[must_use]
+    pub fn with_drift_ms(mut self, drift_ms: u64) -> Self {
+        self.clock = Clock::new(drift_ms);
+        self
+    }
+
+    // --- Mutators
+
+    /// Writes a value without a deadline, whatever the old one had. Answers the name of the write.
+    ///
+    /// `now` is in milliseconds since 1970. A put of the equal value is a write like any other.
+    ///
+    /// # Panics
+    /// If the key is longer than [`Key::BYTES_MAX`].
+    pub fn put<'k>(&mut self, key: impl Into<Key<'k>>, value: impl AsRef<[u8]>, now: u64) -> Dot {
+        self.write(key.into(), Some(value.as_ref()), None, now)
+    }
+
+    /// Writes a value that counts as deleted from `deadline` on (milliseconds since 1970, by each replica's own clock).
+    ///
+    /// # Panics
+    /// If the key is longer than [`Key::BYTES_MAX`].
+    pub fn put_until<'k>(&mut self, key: impl Into<Key<'k>>, value: impl AsRef<[u8]>, deadline: u64, now: u64) -> Dot {
+        self.write(key.into(), Some(value.as_ref()), Some(deadline), now)
+    }
+
+    /// Deletes what the map shows under the key. `None`, and nothing is written, if it shows nothing.
+    ///
+    /// A delete is a write, of a tombstone: it takes a dot, so that no two replicas with equal contexts can differ.
+    pub fn delete<'k>(&mut self, key: impl Into<Key<'k>>, now: u64) -> Option<Dot> {
+        let key = key.into();
+        self.read(key, now)?;
+        Some(self.write(key, None, None, now))
+    }
+
+    fn write(&mut self, key: Key<'_>, value: Option<&[u8]>, deadline: Option<u64>, now: u64) -> Dot {
+        assert!(
+            key.bytes.len() <= Key::BYTES_MAX,
+            "a key of {} bytes; the longest is {}",
+            key.bytes.len(),
+            Key::BYTES_MAX
+        );
+        self.set_time(now);
+        let slot = self.table.find(key);
+        let replaced = slot.and_then(|slot| self.table.registers(slot).map(|r| r.register().timestamp).max());
+        let register = RegisterRef { value, timestamp: self.clock.tick(replaced), deadline };
+        let dot = Dot::new(self.id, self.context.get(self.id) + 1);
+        let local = LocalDot { replica: self.index.number(self.id), counter: dot.counter };
+        self.put_alone(slot, key, local, register);
+        self.extend_context(dot);
+        dot
+    }
+
+    /// Makes an entry of one register, in place of all that it had.
+    pub(super) fn put_alone(&mut self, slot: Option<Slot>, key: Key<'_>, dot: LocalDot, register: RegisterRef<'_>) {
+        let arrival_ms = self.clock.now_ms();
+        let slot = match slot {
+            Some(slot) => {
+                self.detach(slot);
+                self.table.set_siblings(slot, Vec::new());
+                self.table.first_mut(slot).replace(dot, register, arrival_ms);
+                slot
+            }
+            None => {
+                let sys = key.section == super::Section::Sys;
+                self.table.insert(Stored::new(sys, key.bytes, dot, register, arrival_ms))
+            }
+        };
+        self.attach(slot);
+    }
+
+    /// Tells the map the time, in milliseconds since 1970: it decides how far ahead a received timestamp may be, what
+    /// counts as expired in a merge, and from when retention counts. Mutators do it too.
+    pub fn set_time(&mut self, now: u64) {
+        self.clock.set(now);
+    }
+
+    // --- Reads
+
+    /// The value that the key shows. See [`read`](Self::read) for more of it.
+    pub fn get<'k>(&self, key: impl Into<Key<'k>>, now: u64) -> Option<&[u8]> {
+        self.read(key, now).map(|reading| reading.value)
+    }
+
+    /// The value that the key shows, and its write: of the live registers that are neither tombstones nor past their
+    /// deadline, the one with the greatest (timestamp, dot).
+    pub fn read<'k>(&self, key: impl Into<Key<'k>>, now: u64) -> Option<Reading<'_>> {
+        self.table.find(key.into()).and_then(|slot| self.reading(slot, now))
+    }
+
+    /// The other live values of the key, which writes concurrent with the one shown have left, greatest first.
+    pub fn siblings<'k>(&self, key: impl Into<Key<'k>>, now: u64) -> Vec<Reading<'_>> {
+        let Some(slot) = self.table.find(key.into()) else { return Vec::new() };
+        let mut live: Vec<_> = self.live_readings(slot, now).collect();
+        live.sort_unstable_by_key(|r| std::cmp::Reverse((r.timestamp, r.dot)));
+        let others = live.len().saturating_sub(1);
+        live.iter_mut().for_each(|r| r.siblings = others);
+        live.into_iter().skip(1).collect()
+    }
+
+    /// All keys with a value that begin with `prefix`, in the order of their bytes.
+    pub fn scan<'m, 'k>(&'m mut self, prefix: impl Into<Key<'k>>, now: u64) -> Scan<'m> {
+        self.scan_from(prefix, b"", now)
+    }
+
+    /// As [`scan`](Self::scan), resumed at `start`, so that a long scan can be taken in pieces.
+    pub fn scan_from<'m, 'k>(&'m mut self, prefix: impl Into<Key<'k>>, start: &[u8], now: u64) -> Scan<'m> {
+        let prefix = prefix.into();
+        let wanted = prefix.bytes.to_vec();
+        self.table.update_order(prefix.section);
+        let map = &*self;
+        let slots = map.table.in_order(prefix.section, start.max(prefix.bytes));
+        let matching = slots.take_while(move |&slot| map.table.key(slot).bytes.starts_with(&wanted));
+        let shown = move |slot| map.reading(slot, now).map(|reading| (map.table.key(slot).bytes, reading));
+        Box::new(matching.filter_map(shown))
+    }
+
+    pub(super) fn reading(&self, slot: Slot, now: u64) -> Option<Reading<'_>> {
+        if !self.table.first(slot).has_siblings() {
+            return self.live_readings(slot, now).next();
+        }
+        let others = self.live_readings(slot, now).count().saturating_sub(1);
+        let winner = self.live_readings(slot, now).max_by_key(|r| (r.timestamp, r.dot));
+        winner.map(|r| Reading { siblings: others, ..r })
+    }
+
+    fn live_readings(&self, slot: Slot, now: u64) -> impl Iterator<Item = Reading<'_>> {
+        self.table.registers(slot).filter_map(move |stored| {
+            let register = stored.register();
+            let value = register.value.filter(|_| !register.is_dead(now))?;
+            let dot = self.index.dot(stored.dot());
+            Some(Reading { value, dot, timestamp: register.timestamp, deadline: register.deadline, siblings: 0 })
+        })
+    }
+
+    // --- What it knows of itself
+
+    /// The name of this copy.
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// `R`: the dots whose whole effect is incorporated here.
+    pub fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    /// `T`: for each replica, the highest dot of a tombstone that is no longer to be had here.
+    pub fn truncated(&self) -> &CausalContext {
+        &self.truncated
+    }
+
+    /// What the key's entry has incorporated: `R`, and beyond it what an unfinished sync has brought.
+    pub fn context_of<'k>(&self, key: impl Into<Key<'k>>) -> CausalContext {
+        let mut context = self.context.clone();
+        if let Some(pending) = self.pending.get(key.into()) {
+            context.join(&pending.context);
+        }
+        context
+    }
+
+    /// All live dots of the key with what each wrote, tombstones included, in the order of the dots.
+    pub fn registers<'k>(&self, key: impl Into<Key<'k>>) -> Vec<(Dot, Register)> {
+        let Some(slot) = self.table.find(key.into()) else { return Vec::new() };
+        let of = |stored: &Stored| (self.index.dot(stored.dot()), stored.register().to_register());
+        let mut registers: Vec<_> = self.table.registers(slot).map(of).collect();
+        registers.sort_unstable_by_key(|r| r.0);
+        registers
+    }
+
+    /// The three sums that two replicas compare first. O(1), but for what is pending.
+    pub fn audit(&self) -> Audit {
+        let dots = self.dots_beyond_context().map(|dot| self.sums.key.of_pending(dot));
+        let unsettled = self.pending.iter().filter(|(_, p)| !self.context.includes(&p.bound));
+        let bounds = unsettled.map(|(key, p)| self.sums.key.of_bound(key, &p.bound));
+        let pending = dots.chain(bounds).fold(0, u64::wrapping_add);
+        Audit { context: self.sums.context, state: self.sums.state, pending }
+    }
+
+    /// How many keys, tombstones and siblings there are. O(1).
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How many keys have incorporated more than the replica's context, by syncs that were cut off.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// How many received timestamps were further ahead than the drift allowed.
+    pub fn clocks_ahead(&self) -> u64 {
+        self.clock.ahead()
+    }
+
+    /// Whether the write's register is live here. Logarithmic in the live dots of its replica.
+    pub fn is_live(&self, dot: Dot) -> bool {
+        self.index.slot(dot).is_some()
+    }
+
+    /// All live dots, replica by replica in the order they were met, each in the order of its counters.
+    pub(crate) fn live_dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.index.logs.iter().flat_map(|(id, log)| log.after(0).map(|(counter, _)| Dot::new(*id, counter)))
+    }
+
+    /// The live dots that `R` does not cover. Costs the pending keys: all such dots are theirs.
+    pub(super) fn dots_beyond_context(&self) -> impl Iterator<Item = Dot> + '_ {
+        let slots = self.pending.iter().filter_map(|(key, _)| self.table.find(key));
+        let dots = slots.flat_map(|slot| self.table.registers(slot).map(|stored| self.index.dot(stored.dot())));
+        dots.filter(|&dot| !self.context.contains(dot))
+    }
+
+    pub(super) fn context_and_bound_of(&self, pending: &EntryContext) -> Arc<EntryContext> {
+        let mut own = EntryContext { context: self.context.clone(), bound: self.truncated.clone() };
+        own.context.join(&pending.context);
+        own.bound.join(&pending.bound);
+        Arc::new(own)
+    }
+
+    // --- Changing an entry: all that is derived from its registers is taken back before, and put in again after
+
+    /// Takes an entry's registers out of the index, the sums, the counts and the list of what will be dropped.
+    pub(super) fn detach(&mut self, slot: Slot) {
+        self.count(slot, usize::wrapping_sub);
+        for stored in self.table.registers(slot) {
+            let dot = stored.dot();
+            self.index.logs[dot.replica as usize].1.remove(dot.counter);
+            if let Some(from) = stored.dead_from() {
+                self.dated.remove(&(from, dot));
+            } else {
+                self.sums.state = self.sums.state.wrapping_sub(self.sums.key.of_live(self.index.dot(dot)));
+            }
+        }
+    }
+
+    /// Puts them in again.
+    pub(super) fn attach(&mut self, slot: Slot) {
+        self.count(slot, usize::wrapping_add);
+        for stored in self.table.registers(slot) {
+            let dot = stored.dot();
+            self.index.logs[dot.replica as usize].1.insert(dot.counter, slot);
+            if let Some(from) = stored.dead_from() {
+                self.dated.insert((from, dot));
+            } else {
+                self.sums.state = self.sums.state.wrapping_add(self.sums.key.of_live(self.index.dot(dot)));
+            }
+        }
+    }
+
+    fn count(&mut self, slot: Slot, change: fn(usize, usize) -> usize) {
+        let registers = self.table.registers(slot);
+        let tombstones = registers.clone().filter(|r| r.is_tombstone()).count();
+        let all = registers.count();
+        self.counts.keys = change(self.counts.keys, usize::from(all > tombstones));
+        self.counts.tombstones = change(self.counts.tombstones, tombstones);
+        self.counts.siblings = change(self.counts.siblings, all - 1);
+    }
+
+    /// The context takes in the dot and all below it, and the sum follows.
+    pub(super) fn extend_context(&mut self, dot: Dot) {
+        let old = Dot::new(dot.replica, self.context.get(dot.replica));
+        if dot.counter > old.counter {
+            let terms = self.sums.key.of_clock(dot).wrapping_sub(self.sums.key.of_clock(old));
+            self.sums.context = self.sums.context.wrapping_add(terms);
+            self.context.extend_to(dot);
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What entries have incorporated beyond the replica's context, while the sync that brought it is unfinished.
+//! Not responsible for when a context settles: `OrMap` asks.
+
+use super::{CausalContext, Key, KeyList, Section};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The context `C'` that an entry was read under, and the sender's bound `T'` at that moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryContext {
+    /// What the entry has incorporated.
+    pub context: CausalContext,
+    /// The dots of tombstones that were no longer to be had there.
+    pub bound: CausalContext,
+}
+
+/// Keys with a pending context. Those that came with one sync share one context, which is kept once.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pending {
+    by_key: [BTreeMap<Box<[u8]>, Arc<EntryContext>>; 2],
+    count: usize,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn get(&self, key: Key<'_>) -> Option<&Arc<EntryContext>> {
+        if self.is_empty() { None } else { self.by_key[key.section as usize].get(key.bytes) }
+    }
+
+    /// RULES 2 and 6: the key keeps `context`, and of the sender's bound what lies within it and not within `base`
+    /// (the replica's own context), until that covers it.
+    pub(super) fn add(&mut self, key: Key<'_>, new: &Arc<EntryContext>) {
+        let keys = &mut self.by_key[key.section as usize];
+        match keys.get_mut(key.bytes) {
+            Some(old) => join_shared(old, new),
+            None => {
+                keys.insert(key.bytes.into(), new.clone());
+                self.count += 1;
+            }
+        }
+    }
+
+    /// Takes out the keys whose context `covered` now includes, and answers the join of their bounds.
+    pub(super) fn settle(&mut self, covered: &CausalContext) -> CausalContext {
+        let mut bounds = CausalContext::new();
+        // Neighbours mostly share one context: it is looked at once.
+        let mut last: Option<(Arc<EntryContext>, bool)> = None;
+        for keys in &mut self.by_key {
+            keys.retain(|_, pending| {
+                let known = last.as_ref().filter(|(context, _)| Arc::ptr_eq(context, pending)).map(|l| l.1);
+                let settled = known.unwrap_or_else(|| {
+                    let settled = covered.includes(&pending.context);
+                    if settled {
+                        bounds.join(&pending.bound);
+                    }
+                    last = Some((pending.clone(), settled));
+                    settled
+                });
+                !settled
+            });
+        }
+        self.count = self.by_key.iter().map(BTreeMap::len).sum();
+        bounds
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key<'_>, &Arc<EntryContext>)> {
+        [Section::Usr, Section::Sys].into_iter().flat_map(|section| {
+            self.by_key[section as usize].iter().map(move |(bytes, pending)| (Key { section, bytes }, pending))
+        })
+    }
+
+    /// RULE 7: keys whose bound `base` does not include go with every sync: their removals have no dot to be found by.
+    pub(super) fn list_unbounded(&self, base: &CausalContext, list: &mut KeyList) {
+        self.iter().filter(|(_, pending)| !base.includes(&pending.bound)).for_each(|(key, _)| list.push(key));
+    }
+}
+
+fn join_shared(old: &mut Arc<EntryContext>, new: &Arc<EntryContext>) {
+    let within = |a: &EntryContext, b: &EntryContext| b.context.includes(&a.context) && b.bound.includes(&a.bound);
+    if Arc::ptr_eq(old, new) || within(new, old) {
+        return;
+    }
+    if within(old, new) {
+        *old = new.clone();
+    } else {
+        let joined = Arc::make_mut(old);
+        joined.context.join(&new.context);
+        joined.bound.join(&new.bound);
+    }
+}
