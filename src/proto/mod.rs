@@ -1,0 +1,9 @@
+//! Layer 2: the protocol as machines without IO. Not responsible for sockets, clocks or randomness: time is an argument,
+//! and random numbers come from a seeded generator that is passed in.
+
+pub mod codec;
+pub mod message;
+pub mod time;
+mod wire;
+
+pub use wire::DecodeError;

@@ -1,0 +1,345 @@
+//! Numbers, contexts and columns of numbers as bytes, and back. Not responsible for messages: `codec` is.
+//!
+//! Reading trusts nothing: every length is checked against what is left before anything is made of it, and every set
+//! must stand in its normal form, so that equal things have equal bytes.
+
+use crate::crdt::Key;
+use crate::crdt::{CausalContext, Dot, DotSet, KeyList, ReplicaId, Section};
+use bytes::Bytes;
+use std::ops::Range;
+
+/// Counters from here on are refused: no replica can have written so much, and sums of them must not overflow.
+pub(crate) const COUNTER_END: u64 = 1 << 56;
+
+/// Bytes that are not a message. Nothing was changed by them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// It ends before it is complete.
+    #[error("it ends in the middle")]
+    Truncated,
+    /// There are bytes after its end.
+    #[error("{0} bytes follow its end")]
+    Trailing(usize),
+    /// Something in it cannot be.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// It would take more memory than allowed.
+    #[error("{what}: {got} where at most {max} are allowed")]
+    TooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there is.
+        got: u64,
+        /// How much there may be.
+        max: u64,
+    },
+}
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+/// Writes values one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Writer {
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Writer {
+    /// LEB128: seven bits a byte, lowest first.
+    pub(crate) fn number(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.bytes.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.bytes.push(number as u8);
+    }
+
+    pub(crate) fn count(&mut self, count: usize) {
+        self.number(count as u64);
+    }
+
+    pub(crate) fn flag(&mut self, flag: bool) {
+        self.bytes.push(u8::from(flag));
+    }
+
+    pub(crate) fn context(&mut self, context: &CausalContext) {
+        self.dots(context.iter());
+    }
+
+    /// What `context` has beyond `reference`, which it includes.
+    pub(crate) fn context_since(&mut self, reference: &CausalContext, context: &CausalContext) {
+        let changed: Vec<Dot> = context.missing_from(reference).collect();
+        self.dots(changed.into_iter());
+    }
+
+    fn dots(&mut self, dots: impl ExactSizeIterator<Item = Dot>) {
+        self.count(dots.len());
+        for dot in dots {
+            self.bytes.extend_from_slice(dot.replica.as_bytes());
+            self.number(dot.counter);
+        }
+    }
+
+    /// Replica by replica: its id, how many intervals, then for each the gap before it and its length, less one.
+    pub(crate) fn dot_set(&mut self, set: &DotSet) {
+        let intervals: Vec<_> = set.iter().collect();
+        let replicas: Vec<_> = intervals.chunk_by(|a, b| a.0 == b.0).collect();
+        self.count(replicas.len());
+        for of_replica in replicas {
+            self.bytes.extend_from_slice(of_replica[0].0.as_bytes());
+            self.count(of_replica.len());
+            let mut end = 0;
+            for &(_, first, last) in of_replica {
+                self.number(first - end - 1);
+                self.number(last - first);
+                end = last;
+            }
+        }
+    }
+
+    pub(crate) fn keys(&mut self, mut keys: KeyList) {
+        self.count(keys.len());
+        while let Some(key) = keys.pop() {
+            self.bytes.push(key.section as u8);
+            self.count(key.bytes.len());
+            self.bytes.extend_from_slice(key.bytes);
+        }
+    }
+
+    /// A column: the differences between neighbours, in runs. A run is a number, twice its length plus one if all its
+    /// differences are the same, which then stands once; otherwise each stands for itself.
+    pub(crate) fn column(&mut self, values: impl Iterator<Item = u64>) {
+        let mut last = 0_u64;
+        let mut literals = Vec::new();
+        let (mut repeated, mut times) = (0, 0_usize);
+        for value in values {
+            let difference = zigzag(value.wrapping_sub(last));
+            last = value;
+            if times > 0 && difference == repeated {
+                times += 1;
+                continue;
+            }
+            self.end_run(&mut literals, repeated, times);
+            (repeated, times) = (difference, 1);
+        }
+        self.end_run(&mut literals, repeated, times);
+        self.literals(&mut literals);
+    }
+
+    fn end_run(&mut self, literals: &mut Vec<u64>, repeated: u64, times: usize) {
+        // A short run costs less among the literals than on its own.
+        if times < 4 {
+            literals.extend(std::iter::repeat_n(repeated, times));
+        } else {
+            self.literals(literals);
+            self.number((times as u64) << 1 | 1);
+            self.number(repeated);
+        }
+    }
+
+    fn literals(&mut self, literals: &mut Vec<u64>) {
+        if !literals.is_empty() {
+            self.number((literals.len() as u64) << 1);
+            literals.drain(..).for_each(|difference| self.number(difference));
+        }
+    }
+}
+
+fn zigzag(difference: u64) -> u64 {
+    (difference << 1) ^ ((difference as i64 >> 63) as u64)
+}
+
+fn unzigzag(number: u64) -> u64 {
+    (number >> 1) ^ (number & 1).wrapping_neg()
+}
+
+/// Reads values one after the other, within a frame.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    frame: &'a Bytes,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(frame: &'a Bytes) -> Self {
+        Self { frame, at: 0 }
+    }
+
+    pub(crate) fn left(&self) -> usize {
+        self.frame.len() - self.at
+    }
+
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        &self.frame[self.at..]
+    }
+
+    pub(crate) fn skip(&mut self, bytes: usize) {
+        self.at = (self.at + bytes).min(self.frame.len());
+    }
+
+    pub(crate) fn end(self) -> Result<()> {
+        if self.left() == 0 { Ok(()) } else { Err(DecodeError::Trailing(self.left())) }
+    }
+
+    pub(crate) fn byte(&mut self) -> Result<u8> {
+        let byte = *self.frame.get(self.at).ok_or(DecodeError::Truncated)?;
+        self.at += 1;
+        Ok(byte)
+    }
+
+    pub(crate) fn number(&mut self) -> Result<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            number |= bits << shift;
+            if byte < 0x80 {
+                let shortest = byte != 0 || shift == 0;
+                let fits = shift < 63 || bits <= 1;
+                return if shortest && fits {
+                    Ok(number)
+                } else {
+                    Err(DecodeError::Invalid("a number in more bytes than it needs"))
+                };
+            }
+        }
+        Err(DecodeError::Invalid("a number beyond 64 bits"))
+    }
+
+    /// How many things follow that take at least `bytes_each` bytes.
+    pub(crate) fn count(&mut self, what: &'static str, bytes_each: usize) -> Result<usize> {
+        let count = self.number()?;
+        let max = (self.left() / bytes_each) as u64;
+        if count > max { Err(DecodeError::TooLarge { what, got: count, max }) } else { Ok(count as usize) }
+    }
+
+    pub(crate) fn flag(&mut self) -> Result<bool> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(DecodeError::Invalid("a flag that is neither 0 nor 1")),
+        }
+    }
+
+    /// Where the next bytes are in the frame.
+    pub(crate) fn range(&mut self, length: usize) -> Result<Range<usize>> {
+        if length > self.left() {
+            return Err(DecodeError::Truncated);
+        }
+        self.at += length;
+        Ok(self.at - length..self.at)
+    }
+
+    pub(crate) fn replica(&mut self) -> Result<ReplicaId> {
+        let range = self.range(16)?;
+        let bytes = self.frame[range].try_into().map_err(|_| DecodeError::Truncated)?;
+        Ok(ReplicaId::from_bytes(bytes))
+    }
+
+    pub(crate) fn counter(&mut self) -> Result<u64> {
+        checked_counter(self.number()?)
+    }
+
+    pub(crate) fn context(&mut self) -> Result<CausalContext> {
+        let count = self.count("replicas of a context", 17)?;
+        let mut clocks: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let clock = (self.replica()?, self.counter()?);
+            if clocks.last().is_some_and(|last| last.0 >= clock.0) {
+                return Err(DecodeError::Invalid("a context whose replicas are not in order"));
+            }
+            clocks.push(clock);
+        }
+        Ok(clocks.into_iter().collect())
+    }
+
+    pub(crate) fn context_since(&mut self, reference: &CausalContext) -> Result<CausalContext> {
+        let mut context = reference.clone();
+        context.join(&self.context()?);
+        Ok(context)
+    }
+
+    pub(crate) fn dot_set(&mut self) -> Result<DotSet> {
+        let mut set = DotSet::new();
+        let mut before = None;
+        for _ in 0..self.count("replicas of a set of dots", 19)? {
+            let replica = self.replica()?;
+            if before.replace(replica).is_some_and(|before| before >= replica) {
+                return Err(DecodeError::Invalid("a set of dots whose replicas are not in order"));
+            }
+            let (mut end, mut next) = (0_u64, 1);
+            for _ in 0..self.count("intervals of a set of dots", 2)? {
+                let first = checked_counter(self.number()?.saturating_add(end).saturating_add(1))?;
+                let last = checked_counter(self.number()?.saturating_add(first))?;
+                if first < next {
+                    return Err(DecodeError::Invalid("intervals that touch"));
+                }
+                set.insert_range(replica, first, last);
+                (end, next) = (last, last + 2);
+            }
+        }
+        Ok(set)
+    }
+
+    pub(crate) fn section(&mut self) -> Result<Section> {
+        section_of(u64::from(self.byte()?))
+    }
+
+    pub(crate) fn keys(&mut self) -> Result<KeyList> {
+        let mut keys = KeyList::new();
+        for _ in 0..self.count("keys", 3)? {
+            let section = self.section()?;
+            let length = checked_key_length(self.number()?)?;
+            let range = self.range(length)?;
+            keys.push(Key { section, bytes: &self.frame[range] });
+        }
+        Ok(keys)
+    }
+
+    /// Reads a column of `count` values, one by one.
+    pub(crate) fn column(&mut self, count: usize, mut each: impl FnMut(u64) -> Result<()>) -> Result<()> {
+        let (mut left, mut value) = (count as u64, 0_u64);
+        while left > 0 {
+            let run = self.number()?;
+            let length = run >> 1;
+            if length == 0 || length > left {
+                return Err(DecodeError::Invalid("a run of a column that does not fit"));
+            }
+            left -= length;
+            let mut difference = if run & 1 == 1 { unzigzag(self.number()?) } else { 0 };
+            for _ in 0..length {
+                if run & 1 == 0 {
+                    difference = unzigzag(self.number()?);
+                }
+                value = value.wrapping_add(difference);
+                each(value)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn checked_counter(counter: u64) -> Result<u64> {
+    if (1..COUNTER_END).contains(&counter) {
+        Ok(counter)
+    } else {
+        Err(DecodeError::Invalid("a counter that no replica can have reached"))
+    }
+}
+
+pub(crate) fn checked_key_length(length: u64) -> Result<usize> {
+    let max = Key::BYTES_MAX as u64;
+    match length {
+        0 => Err(DecodeError::Invalid("an empty key")),
+        _ if length > max => Err(DecodeError::TooLarge { what: "bytes of a key", got: length, max }),
+        _ => Ok(length as usize),
+    }
+}
+
+pub(crate) fn section_of(number: u64) -> Result<Section> {
+    match number {
+        0 => Ok(Section::Usr),
+        1 => Ok(Section::Sys),
+        _ => Err(DecodeError::Invalid("a section that does not exist")),
+    }
+}
