@@ -249,6 +249,24 @@ impl OrMap {
         }
     }
 
+    /// The same for a small difference: `None` if it takes more than about `bytes_max` (a single entry may), or needs a
+    /// catch-up. Cost: at most the keys that differ, and those bytes.
+    pub fn delta_within(&self, base: &CausalContext, bytes_max: usize) -> Option<Delta> {
+        if self.needs_catch_up(base) {
+            return None;
+        }
+        let mut keys = self.keys_since(base, &DotSet::new());
+        let mut entries = EntriesBuilder::default();
+        while let Some(key) = keys.pop() {
+            entries.push(self, key);
+            if entries.bytes() > bytes_max && entries.len() > 1 {
+                return None;
+            }
+        }
+        let (base, snapshot, bound) = (base.clone(), self.context.clone(), self.truncated.clone());
+        Some(Delta { base, snapshot, bound, live: None, entries: entries.finish() })
+    }
+
     /// Whether a tombstone that a replica with the context `base` may lack is gone: `T ∩ R` is not within `base`.
     pub fn needs_catch_up(&self, base: &CausalContext) -> bool {
         !base.includes(&self.truncated.meet(&self.context))

@@ -45,8 +45,9 @@ pub fn encode(message: &Message, begun: Option<&Begin>) -> Bytes {
         Message::Hello(hello) => small(&mut writer, HELLO, hello),
         Message::Digest(digest) => small(&mut writer, DIGEST, digest),
         Message::Goodbye { left } => small(&mut writer, GOODBYE, left),
-        Message::Context(context) => {
+        Message::Context { context, replace } => {
             writer.bytes.push(CONTEXT);
+            writer.flag(*replace);
             writer.context(context);
         }
         Message::Push(delta) => {
@@ -96,7 +97,7 @@ pub fn decode(frame: &Bytes, begun: Option<&Begin>) -> Result<Message> {
     let message = match reader.byte()? {
         HELLO => Message::Hello(read_small(&mut reader)?),
         DIGEST => Message::Digest(read_small(&mut reader)?),
-        CONTEXT => Message::Context(reader.context()?),
+        CONTEXT => Message::Context { replace: reader.flag()?, context: reader.context()? },
         PUSH => Message::Push(read_delta(&mut reader, frame, FRAME_ENTRIES_MAX)?),
         GOODBYE => Message::Goodbye { left: read_small(&mut reader)? },
         PULL => Message::Pull(Pull { catch_up: reader.flag()?, base: reader.context()?, have: reader.dot_set()? }),

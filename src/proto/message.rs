@@ -26,9 +26,14 @@ pub enum Message {
     Hello(Hello),
     /// Anti-entropy: my sums. Whoever finds its own to differ pulls, and answers with its own if asked to.
     Digest(Digest),
-    /// My context, which replaces what you believed of it: you pushed on something that I do not have.
-    Context(CausalContext),
-    /// Fresh writes, unasked: a delta on a context that you are known to have had. Answered only by `Context`, if not.
+    /// What I have, so that it need not be sent to me.
+    Context {
+        /// The sender's context.
+        context: CausalContext,
+        /// It replaces what was believed of it: a push built on something that the sender does not have.
+        replace: bool,
+    },
+    /// Fresh writes, unasked: a delta on a context that you are known to have had. Answered by `Context` if not.
     Push(Delta),
     /// This end is about to close the link. `left`: and the node will not return.
     Goodbye {
@@ -115,7 +120,7 @@ impl Message {
         match self {
             Self::Hello(_) => "Hello",
             Self::Digest(_) => "Digest",
-            Self::Context(_) => "Context",
+            Self::Context { .. } => "Context",
             Self::Push(_) => "Push",
             Self::Goodbye { .. } => "Goodbye",
             Self::Pull(_) => "Pull",

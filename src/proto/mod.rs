@@ -2,7 +2,14 @@
 //! and random numbers come from a seeded generator that is passed in.
 
 pub mod codec;
+pub mod config;
+mod dial;
+pub mod link;
+pub mod membership;
 pub mod message;
+pub mod node;
+mod reconcile;
+pub mod sync;
 pub mod time;
 mod wire;
 

@@ -1,0 +1,78 @@
+//! Intervals and limits of the machines. Not responsible for where they come from: the public `Config` is.
+
+use crate::crdt::{ReplicaId, Retention};
+use std::time::Duration;
+
+/// How a node behaves. The defaults are those of the `lan` profile.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The replica that this node keeps.
+    pub replica: ReplicaId,
+    /// Drawn at each start, so that another process with the same replica id is told apart.
+    pub boot: u64,
+    /// The cluster's id: the key of the sums, and what both ends of a link must agree on.
+    pub cluster: [u8; 16],
+    /// What people call it.
+    pub name: String,
+    /// Where others reach it.
+    pub address: String,
+    /// Where it serves its clients, for others to see.
+    pub http: Option<String>,
+    /// Addresses that it dials for as long as it runs.
+    pub join: Vec<String>,
+    /// Fresh writes on a link that is not idle are collected for so long. Longer saves bytes and costs latency.
+    pub coalesce: Duration,
+    /// What others wrote is passed on after this, unless the peer says meanwhile that it has it. Shorter than the way
+    /// from the writer to the peer, it is sent for nothing.
+    pub forward_after: Duration,
+    /// What a node received it announces to its other peers after this.
+    pub announce_after: Duration,
+    /// Between two comparisons of sums while something changes; it doubles up to `anti_entropy_max` while nothing does.
+    pub anti_entropy: Duration,
+    /// See there.
+    pub anti_entropy_max: Duration,
+    /// A pull in which nothing arrives for so long is given up.
+    pub pull_timeout: Duration,
+    /// Between two attempts to reach a peer, at first,
+    pub redial: Duration,
+    /// for so long; then it doubles,
+    pub redial_fast_for: Duration,
+    /// up to this, for ever.
+    pub redial_max: Duration,
+    /// How long what is dead is kept.
+    pub retention: Retention,
+    /// How often it is looked through.
+    pub truncate_every: Duration,
+    /// How far ahead a received timestamp may be and still move the clock, in milliseconds.
+    pub drift_ms: u64,
+    /// How long a record that says `down` or `left` is kept, in milliseconds.
+    pub forget_member_ms: u64,
+}
+
+impl NodeConfig {
+    /// The defaults, for this replica.
+    pub fn new(replica: ReplicaId) -> Self {
+        Self {
+            replica,
+            boot: 0,
+            cluster: [0; 16],
+            name: String::new(),
+            address: String::new(),
+            http: None,
+            join: Vec::new(),
+            coalesce: Duration::from_millis(3),
+            forward_after: Duration::from_millis(60),
+            announce_after: Duration::from_millis(20),
+            anti_entropy: Duration::from_secs(1),
+            anti_entropy_max: Duration::from_secs(30),
+            pull_timeout: Duration::from_secs(10),
+            redial: Duration::from_millis(500),
+            redial_fast_for: Duration::from_secs(300),
+            redial_max: Duration::from_secs(10),
+            retention: Retention::default(),
+            truncate_every: Duration::from_secs(5),
+            drift_ms: crate::crdt::Clock::DRIFT_MS,
+            forget_member_ms: 24 * 3_600_000,
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! One link as the node sees it: who is at the other end, what it is known to have, what is under way on it.
+//! Not responsible for connections: the runtime is.
+
+use super::message::Hello;
+use super::sync::{Receiver, Sender};
+use super::time::Instant;
+use crate::crdt::{CausalContext, ReplicaId};
+use std::collections::BTreeMap;
+
+/// Names a link for as long as it lives; never used again. The runtime draws them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// The control channel of every link.
+pub const CONTROL: u64 = 0;
+
+/// How a link is used, for people to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkMode {
+    /// Fresh writes are pushed on it.
+    Eager,
+    /// It has not said hello yet, or it is not known what the peer has.
+    Lazy,
+}
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    /// What was dialled, or whence it came.
+    pub(crate) address: String,
+    pub(crate) dialed: bool,
+    /// Who the certificate says it is.
+    pub(crate) identity: ReplicaId,
+    pub(crate) hello: Option<Hello>,
+    /// What the peer is known to have: its context only grows, so this stays true, unless it lost its tail in a crash;
+    /// then it answers a push with what it has.
+    pub(crate) known: Option<CausalContext>,
+    /// The node's version up to which nothing is left to push or announce.
+    pub(crate) pushed: u64,
+    pub(crate) announced: u64,
+    /// Control frames that the transport has not taken yet.
+    pub(crate) control_in_flight: usize,
+    pub(crate) push_not_before: Instant,
+    pub(crate) pull: Option<Pulling>,
+    /// Pull again when the one under way, or the catch-up that excludes it, is over.
+    pub(crate) pull_wanted: bool,
+    /// A push was refused because of a catch-up: the peer has to be told what this node has.
+    pub(crate) refused: bool,
+    pub(crate) sending: BTreeMap<u64, Sending>,
+    next_channel: u64,
+    pub(crate) last_heard: Instant,
+    /// Closed from this side for a reason that says nothing about the peer's health.
+    pub(crate) closing: bool,
+}
+
+/// A pull that this node has asked for.
+#[derive(Debug)]
+pub(crate) struct Pulling {
+    pub(crate) channel: u64,
+    pub(crate) receiver: Receiver,
+    pub(crate) last_progress: Instant,
+}
+
+/// A pull that the peer has asked for.
+#[derive(Debug)]
+pub(crate) struct Sending {
+    pub(crate) sender: Sender,
+    /// Frames that the transport has not taken yet.
+    pub(crate) in_flight: usize,
+}
+
+impl Link {
+    pub(crate) fn new(address: String, dialed: bool, identity: ReplicaId, now: Instant) -> Self {
+        Self {
+            address,
+            dialed,
+            identity,
+            hello: None,
+            known: None,
+            pushed: 0,
+            announced: 0,
+            control_in_flight: 0,
+            push_not_before: now,
+            pull: None,
+            pull_wanted: false,
+            refused: false,
+            sending: BTreeMap::new(),
+            next_channel: if dialed { 1 } else { 2 },
+            last_heard: now,
+            closing: false,
+        }
+    }
+
+    /// Whether both ends know each other.
+    pub(crate) fn is_up(&self) -> bool {
+        self.hello.is_some() && !self.closing
+    }
+
+    /// A channel for a pull of ours: odd for who dialled, even for the other, so that they never meet.
+    pub(crate) fn allocate_channel(&mut self) -> u64 {
+        let channel = self.next_channel;
+        self.next_channel += 2;
+        channel
+    }
+
+    /// Whether a channel is one that the peer allocates.
+    pub(crate) fn is_theirs(&self, channel: u64) -> bool {
+        channel != CONTROL && (channel % 2 == 1) != self.dialed
+    }
+
+    pub(crate) fn learn(&mut self, context: &CausalContext) {
+        match &mut self.known {
+            Some(known) => known.join(context),
+            None => self.known = Some(context.clone()),
+        }
+    }
+
+    pub(crate) fn mode(&self) -> LinkMode {
+        if self.is_up() && self.known.is_some() { LinkMode::Eager } else { LinkMode::Lazy }
+    }
+}

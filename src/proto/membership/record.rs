@@ -1,0 +1,78 @@
+//! A member's record, at `sys/members/<replica id>`: JSON, so that people can read it. Not responsible for writing it.
+
+use crate::crdt::{Key, OrMap, ReplicaId};
+use serde::{Deserialize, Serialize};
+
+pub(crate) const PREFIX: &[u8] = b"members/";
+
+/// What a node says of itself, or others of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// What people call it.
+    pub name: String,
+    /// Where it listens for links.
+    pub addresses: Vec<String>,
+    /// Where it serves its clients, if it does.
+    #[serde(default)]
+    pub http: Option<String>,
+    /// The protocol version that it speaks.
+    pub protocol: u16,
+    /// Grows whenever the node takes back what others said of it.
+    pub incarnation: u64,
+    /// What is believed of it.
+    pub state: MemberState,
+}
+
+/// What is believed of a member. Of concurrent records the higher incarnation counts, then the later of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MemberState {
+    /// It says so itself.
+    Alive,
+    /// Somebody lost the link to it, and waits for its answer.
+    Suspect,
+    /// Somebody lost the link to it.
+    Down,
+    /// It said that it leaves for good.
+    Left,
+}
+
+/// A member, as one node sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its replica.
+    pub id: ReplicaId,
+    /// The record that counts.
+    pub record: Record,
+}
+
+impl Record {
+    pub(crate) fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a record is plain data")
+    }
+
+    fn rank(&self) -> (u64, MemberState) {
+        (self.incarnation, self.state)
+    }
+}
+
+/// The key of a member's record.
+pub(crate) fn key_of(id: ReplicaId) -> Vec<u8> {
+    [PREFIX, id.to_string().as_bytes()].concat()
+}
+
+/// All members of which a record can be read. What is no record is passed over: nobody but nodes writes there.
+pub(crate) fn members(map: &mut OrMap, now_ms: u64) -> Vec<Member> {
+    let keys: Vec<Vec<u8>> = map.scan(Key::sys(PREFIX), now_ms).map(|(key, _)| key.to_vec()).collect();
+    keys.iter().filter_map(|key| member(map, key, now_ms)).collect()
+}
+
+/// The member whose record has this key.
+pub(crate) fn member(map: &OrMap, key: &[u8], now_ms: u64) -> Option<Member> {
+    let id = std::str::from_utf8(key.strip_prefix(PREFIX)?).ok()?.parse().ok()?;
+    let live = map.registers(Key::sys(key));
+    let records = live.iter().filter(|(_, register)| !register.is_dead(now_ms));
+    let records = records.filter_map(|(_, register)| serde_json::from_slice::<Record>(register.value.as_ref()?).ok());
+    let record = records.max_by_key(Record::rank)?;
+    Some(Member { id, record })
+}

@@ -1,0 +1,428 @@
+//! The machine that owns the map and everything above it. Not responsible for sockets, files or clocks.
+//!
+//! The contract: call [`handle`](Node::handle) with what happened, or a command's method; then take
+//! [`poll_output`](Node::poll_output) until it is empty; then wait until [`next_timeout`](Node::next_timeout) at the
+//! latest, and call `handle` with [`Input::Timeout`]. Nothing it says may leave before what it has seen is durable.
+//!
+//! This file has the contract, commands and timers; `node/links.rs` what links say, `node/spread.rs` what is told to
+//! whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records.
+
+mod links;
+mod members;
+mod pulls;
+mod spread;
+
+use super::codec;
+use super::config::NodeConfig;
+use super::dial::DialTable;
+use super::link::{CONTROL, Link, LinkId, LinkMode};
+use super::message::{Begin, Message};
+use super::time::{Instant, Now};
+use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId, Section};
+use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
+
+/// What happens to a node.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A connection stands, and its certificate says who is there.
+    Connected {
+        /// Its name from now on.
+        link: LinkId,
+        /// What was dialled, or whence it came.
+        address: String,
+        /// Whether this node dialled.
+        dialed: bool,
+        /// Who the certificate says it is.
+        identity: ReplicaId,
+    },
+    /// A frame arrived.
+    Frame {
+        /// On this link,
+        link: LinkId,
+        /// and channel.
+        channel: u64,
+        /// Its bytes.
+        frame: Bytes,
+    },
+    /// The transport has taken a frame that was output, and can take another one.
+    Sent {
+        /// On this link,
+        link: LinkId,
+        /// and channel.
+        channel: u64,
+    },
+    /// The peer has ended or reset a channel.
+    Ended {
+        /// On this link,
+        link: LinkId,
+        /// this one.
+        channel: u64,
+    },
+    /// A connection is gone. Of a link, the last input.
+    Disconnected {
+        /// Which.
+        link: LinkId,
+    },
+    /// Time has passed.
+    Timeout,
+}
+
+/// What a node wants done.
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Connect to this address, and say so if it succeeds; nothing if not.
+    Dial {
+        /// Host and port.
+        address: String,
+    },
+    /// Send a frame. On a new channel, open it.
+    Send {
+        /// On this link,
+        link: LinkId,
+        /// and channel.
+        channel: u64,
+        /// Its bytes.
+        frame: Bytes,
+    },
+    /// Nothing more will be sent on the channel.
+    Finish {
+        /// On this link,
+        link: LinkId,
+        /// this one.
+        channel: u64,
+    },
+    /// Nothing more is wanted from the channel either.
+    Reset {
+        /// On this link,
+        link: LinkId,
+        /// this one.
+        channel: u64,
+    },
+    /// Close the connection, after what was sent on the control channel.
+    Close {
+        /// Which.
+        link: LinkId,
+        /// Why, for both logs.
+        reason: String,
+    },
+}
+
+/// A peer, as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerInfo {
+    /// Where it is dialled, or where it says it listens.
+    pub address: String,
+    /// Its replica, once it was met.
+    pub id: Option<ReplicaId>,
+    /// The link to it, if there is one.
+    pub link: Option<LinkId>,
+    /// How that is used.
+    pub mode: Option<LinkMode>,
+    /// When something was last heard on it.
+    pub last_heard: Option<Instant>,
+}
+
+/// A link that is up, as people see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkInfo {
+    /// Its name.
+    pub link: LinkId,
+    /// Who is there.
+    pub id: ReplicaId,
+    /// Where it listens.
+    pub address: String,
+    /// How it is used.
+    pub mode: LinkMode,
+    /// How many dots the peer is not known to have.
+    pub lag: u64,
+    /// When something was last heard on it.
+    pub last_heard: Instant,
+}
+
+/// One node: the map, its links, and what is under way.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    map: OrMap,
+    links: BTreeMap<LinkId, Link>,
+    dials: DialTable,
+    outputs: VecDeque<Output>,
+    changes: VecDeque<Change>,
+    now: Now,
+    /// Grows with the map's context: `own` by writes here, `any` by all.
+    own_version: u64,
+    any_version: u64,
+    /// When others' dots first arrived that have not been passed on, and announced.
+    received_at: Option<Instant>,
+    /// The link and channel of the catch-up under way, which excludes all other incoming syncs (RULE 4).
+    catching_up: Option<(LinkId, u64)>,
+    received: Received,
+    own_record_changed: bool,
+    members_changed: bool,
+    left: bool,
+    anti_entropy_at: Instant,
+    anti_entropy_wait: std::time::Duration,
+    anti_entropy_turn: Option<LinkId>,
+    anti_entropy_version: u64,
+    truncate_at: Instant,
+    /// A peer was heard, or there is none to hear.
+    synced_once: bool,
+}
+
+impl Node {
+    /// A node with an empty map, which writes its own record.
+    pub fn new(config: NodeConfig, now: Now) -> Self {
+        let map = OrMap::with_audit_key(config.replica, AuditKey::new(config.cluster)).with_drift_ms(config.drift_ms);
+        let mut dials = DialTable::default();
+        for address in config.join.iter().filter(|address| **address != config.address) {
+            dials.add(address, true, None, now.instant);
+        }
+        let mut node = Self {
+            map,
+            dials,
+            links: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            changes: VecDeque::new(),
+            now,
+            own_version: 0,
+            any_version: 0,
+            received_at: None,
+            catching_up: None,
+            received: Received::default(),
+            own_record_changed: false,
+            members_changed: false,
+            left: false,
+            anti_entropy_at: now.instant + config.anti_entropy,
+            anti_entropy_wait: config.anti_entropy,
+            anti_entropy_turn: None,
+            anti_entropy_version: 0,
+            truncate_at: now.instant + config.truncate_every,
+            synced_once: config.join.is_empty(),
+            config,
+        };
+        node.map.set_time(now.wall_ms);
+        node.write_own_record();
+        node.settle();
+        node
+    }
+
+    // --- The contract
+
+    /// Takes in what happened.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        self.set_now(now);
+        match input {
+            Input::Connected { link, address, dialed, identity } => self.on_connected(link, address, dialed, identity),
+            Input::Frame { link, channel, frame } => self.on_frame(link, channel, &frame),
+            Input::Sent { link, channel } => self.on_sent(link, channel),
+            Input::Ended { link, channel } => self.on_ended(link, channel),
+            Input::Disconnected { link } => self.on_disconnected(link),
+            Input::Timeout => {}
+        }
+        self.on_time();
+        self.settle();
+    }
+
+    /// The next thing to be done; `None` when all has been given.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// The next key whose visible value changed; `None` when all have been given.
+    pub fn poll_change(&mut self) -> Option<Change> {
+        self.changes.pop_front()
+    }
+
+    /// When to call [`handle`](Self::handle) at the latest.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let timers = [Some(self.anti_entropy_at), Some(self.truncate_at), self.next_spread(), self.next_pull_timeout()];
+        let dials = self.dials.next(|id| self.is_linked(id));
+        timers.into_iter().chain([dials]).flatten().min()
+    }
+
+    // --- Commands
+
+    /// Writes a value, with a deadline (milliseconds since 1970) or without.
+    pub fn put(&mut self, now: Now, key: Key<'_>, value: &[u8], deadline: Option<u64>) -> Dot {
+        self.put_batch(now, [(key, value, deadline)]).expect("one write has one dot")
+    }
+
+    /// Writes several values, and tells the peers of them together. The dot of the last.
+    pub fn put_batch<'a>(
+        &mut self,
+        now: Now,
+        writes: impl IntoIterator<Item = (Key<'a>, &'a [u8], Option<u64>)>,
+    ) -> Option<Dot> {
+        self.set_now(now);
+        let mut last = None;
+        for (key, value, deadline) in writes {
+            last = Some(match deadline {
+                Some(deadline) => self.map.put_until(key, value, deadline, now.wall_ms),
+                None => self.map.put(key, value, now.wall_ms),
+            });
+            self.on_local_write(key);
+        }
+        self.settle();
+        last
+    }
+
+    /// Deletes what the key shows; `None` if that is nothing.
+    pub fn delete(&mut self, now: Now, key: Key<'_>) -> Option<Dot> {
+        self.set_now(now);
+        let dot = self.map.delete(key, now.wall_ms)?;
+        self.on_local_write(key);
+        self.settle();
+        Some(dot)
+    }
+
+    /// Dials an address from now on, and lets it in again if it was barred. Whether it is new.
+    pub fn add_peer(&mut self, now: Now, address: &str) -> bool {
+        self.set_now(now);
+        let new = self.add_given_peer(address);
+        self.on_time();
+        self.settle();
+        new
+    }
+
+    /// Closes the link to a peer and bars its address and id, until it is added again. Whether there was one.
+    pub fn remove_peer(&mut self, now: Now, address_or_id: &str) -> bool {
+        self.set_now(now);
+        let found = self.bar_peer(address_or_id);
+        self.settle();
+        found
+    }
+
+    /// Says in the own record that it leaves for good.
+    pub fn leave(&mut self, now: Now) {
+        self.set_now(now);
+        self.left = true;
+        self.write_own_record();
+        self.settle();
+    }
+
+    /// Says goodbye on all links and closes them.
+    pub fn close(&mut self, now: Now) {
+        self.set_now(now);
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.send(link, CONTROL, &Message::Goodbye { left: self.left }, None);
+            self.close_link(link, "the node is closing".to_owned());
+        }
+    }
+
+    // --- Reads
+
+    /// The map. To write, use the commands: the peers must hear of it.
+    pub fn map(&self) -> &OrMap {
+        &self.map
+    }
+
+    /// The map for a scan, which may have to bring its order up to date.
+    pub fn map_for_scan(&mut self) -> &mut OrMap {
+        &mut self.map
+    }
+
+    /// How it behaves.
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// What became of the dots received.
+    pub fn received(&self) -> Received {
+        self.received
+    }
+
+    /// Whether it has been in touch with a peer, or has none to be in touch with.
+    pub fn is_synced_once(&self) -> bool {
+        self.synced_once
+    }
+
+    /// Whether every peer is known to have all that this node has.
+    pub fn is_flushed(&self) -> bool {
+        let has_all = |link: &Link| link.known.as_ref().is_some_and(|known| known.includes(self.map.context()));
+        self.links.values().filter(|link| link.is_up()).all(|link| has_all(link) && link.control_in_flight == 0)
+    }
+
+    // --- Common to all
+
+    fn set_now(&mut self, now: Now) {
+        self.now = now;
+        self.map.set_time(now.wall_ms);
+    }
+
+    fn on_time(&mut self) {
+        let now = self.now.instant;
+        let links = &self.links;
+        let linked = |id| links.values().any(|link| link.is_up() && link.identity == id);
+        let due = self.dials.due(now, &self.config, linked);
+        self.outputs.extend(due.into_iter().map(|address| Output::Dial { address }));
+        if self.truncate_at <= now {
+            self.truncate_at = now + self.config.truncate_every;
+            self.map.truncate(self.config.retention, self.now.wall_ms);
+        }
+        self.give_up_stuck_pulls();
+        self.anti_entropy();
+    }
+
+    /// What follows from any change, once for each input: the own record put right, the peers told.
+    fn settle(&mut self) {
+        if std::mem::take(&mut self.own_record_changed) {
+            self.refute();
+        }
+        if std::mem::take(&mut self.members_changed) {
+            self.learn_addresses();
+        }
+        self.start_wanted_pulls();
+        self.spread();
+    }
+
+    fn on_local_write(&mut self, key: Key<'_>) {
+        self.own_version += 1;
+        self.any_version += 1;
+        for sending in self.links.values_mut().flat_map(|link| link.sending.values_mut()) {
+            sending.sender.on_write(key);
+        }
+    }
+
+    fn on_change(&mut self, change: Change) {
+        if change.section == Section::Sys && change.key.starts_with(super::membership::PREFIX) {
+            self.members_changed = true;
+            self.own_record_changed |= change.key == super::membership::key_of(self.map.id());
+        }
+        // Nobody listens yet but tests: a bound instead of a queue that grows.
+        if self.changes.len() < 1024 {
+            self.changes.push_back(change);
+        }
+    }
+
+    fn is_linked(&self, id: ReplicaId) -> bool {
+        self.links.values().any(|link| link.is_up() && link.identity == id)
+    }
+
+    fn send(&mut self, link: LinkId, channel: u64, message: &Message, begun: Option<&Begin>) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if channel == CONTROL {
+            state.control_in_flight += 1;
+        }
+        let frame = codec::encode(message, begun);
+        self.outputs.push_back(Output::Send { link, channel, frame });
+    }
+
+    /// Closes a link for a reason that says nothing about the peer's health.
+    fn close_link(&mut self, link: LinkId, reason: String) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.closing = true;
+            self.outputs.push_back(Output::Close { link, reason });
+        }
+    }
+
+    /// A context that somebody sent names writes of this replica that it has not made.
+    fn check_claims(&self, context: &CausalContext) -> Result<(), String> {
+        let own = self.map.id();
+        if context.get(own) > self.map.context().get(own) {
+            return Err(format!("it knows writes of {own} that were not made here: two nodes run with one replica id"));
+        }
+        Ok(())
+    }
+}

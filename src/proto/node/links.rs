@@ -1,0 +1,310 @@
+//! What links say. Not responsible for syncs and records: it hands them on.
+
+use super::{Node, PeerInfo};
+use crate::crdt::{CausalContext, Delta, ReplicaId};
+use crate::proto::codec;
+use crate::proto::dial::LEARNED_MAX;
+use crate::proto::link::{CONTROL, Link, LinkId};
+use crate::proto::message::{Digest, Hello, Message};
+use crate::proto::node::LinkInfo;
+use bytes::Bytes;
+use tracing::{debug, error, info, warn};
+
+/// Why a link must go: a peer broke the protocol. Its frame has changed nothing.
+type Broken = String;
+
+impl Node {
+    pub(super) fn on_connected(&mut self, link: LinkId, address: String, dialed: bool, identity: ReplicaId) {
+        self.links.insert(link, Link::new(address, dialed, identity, self.now.instant));
+        let hello = Hello {
+            cluster: self.config.cluster,
+            replica: self.map.id(),
+            boot: self.config.boot,
+            name: self.config.name.clone(),
+            address: self.config.address.clone(),
+            audit: self.map.audit(),
+        };
+        self.send(link, CONTROL, &Message::Hello(hello), None);
+    }
+
+    pub(super) fn on_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) {
+        let now = self.now.instant;
+        let Some(state) = self.links.get_mut(&link).filter(|state| !state.closing) else { return };
+        state.last_heard = now;
+        let result = if channel == CONTROL {
+            self.on_control_frame(link, frame)
+        } else if state.is_theirs(channel) {
+            self.on_sender_frame(link, channel, frame)
+        } else {
+            self.on_receiver_frame(link, channel, frame)
+        };
+        if let Err(reason) = result {
+            let address = self.links.get(&link).map_or("", |state| &state.address);
+            warn!(peer = address, %reason, "link closed: the peer broke the protocol");
+            self.close_link(link, reason);
+        }
+    }
+
+    fn on_control_frame(&mut self, link: LinkId, frame: &Bytes) -> Result<(), Broken> {
+        let message = codec::decode(frame, None).map_err(|e| e.to_string())?;
+        let greeted = self.links.get(&link).is_some_and(|state| state.hello.is_some());
+        match message {
+            Message::Hello(hello) if !greeted => self.on_hello(link, hello),
+            message if !greeted => Err(format!("{} before the hello", message.name())),
+            Message::Digest(digest) => {
+                self.on_digest(link, digest);
+                Ok(())
+            }
+            Message::Context { context, replace } => self.on_context(link, context, replace),
+            Message::Push(delta) => self.on_push(link, delta),
+            Message::Goodbye { left } => {
+                debug!(peer = %link.0, left, "the peer says goodbye");
+                Ok(())
+            }
+            message => Err(format!("{} on the control channel", message.name())),
+        }
+    }
+
+    fn on_hello(&mut self, link: LinkId, hello: Hello) -> Result<(), Broken> {
+        let Some(state) = self.links.get(&link) else { return Ok(()) };
+        let (dialed, address, identity) = (state.dialed, state.address.clone(), state.identity);
+        if hello.cluster != self.config.cluster {
+            return Err("it is of another cluster".to_owned());
+        }
+        if hello.replica != identity {
+            return Err(format!("it says it is {}, and its certificate says {identity}", hello.replica));
+        }
+        let own = hello.replica == self.map.id();
+        if dialed {
+            self.dials.on_answer(&address, hello.replica, own && hello.boot == self.config.boot);
+        }
+        if own {
+            return self.on_own_id(link, &hello);
+        }
+        if self.dials.is_barred(&hello.address, Some(hello.replica)) && !self.is_given(&address, dialed) {
+            self.close_link(link, "the peer was removed here".to_owned());
+            return Ok(());
+        }
+        if !self.wins_over_others(link, &hello) {
+            self.close_link(link, "there is a link already".to_owned());
+            return Ok(());
+        }
+        info!(peer = %hello.replica, name = hello.name, address, "link up");
+        let audit = hello.audit;
+        if let Some(state) = self.links.get_mut(&link) {
+            state.hello = Some(hello);
+        }
+        self.synced_once |= audit == self.map.audit();
+        self.anti_entropy_soon();
+        self.compare(link, audit);
+        Ok(())
+    }
+
+    /// Ourselves under another address, which is no matter; or another process with our replica id, which is one.
+    fn on_own_id(&mut self, link: LinkId, hello: &Hello) -> Result<(), Broken> {
+        if hello.boot == self.config.boot {
+            self.close_link(link, "that is this node itself".to_owned());
+            return Ok(());
+        }
+        error!(replica = %hello.replica, address = hello.address, "another process runs with this node's replica id: \
+            a copied data directory must not be started twice");
+        Err(format!("another process runs with the replica id {}", hello.replica))
+    }
+
+    fn is_given(&self, address: &str, dialed: bool) -> bool {
+        dialed && self.dials.targets.get(address).is_some_and(|target| target.given)
+    }
+
+    /// Of several links to one peer the one that the lower id dialled stays; a restarted peer's new link always does.
+    fn wins_over_others(&mut self, link: LinkId, hello: &Hello) -> bool {
+        let lower_dials = |state: &Link| state.dialed == (self.map.id() < hello.replica);
+        let Some(new) = self.links.get(&link).map(lower_dials) else { return false };
+        let same_peer = |state: &Link| state.is_up() && state.identity == hello.replica;
+        let others: Vec<_> = self.links.iter().filter(|(_, state)| same_peer(state)).collect();
+        let restarted = |state: &Link| state.hello.as_ref().is_some_and(|old| old.boot != hello.boot);
+        if others.iter().any(|(_, old)| !restarted(old) && lower_dials(old) && !new) {
+            return false;
+        }
+        let losers: Vec<LinkId> = others.iter().map(|(id, _)| **id).collect();
+        for loser in losers {
+            self.close_link(loser, "a newer link takes its place".to_owned());
+            self.drop_syncs(loser);
+        }
+        true
+    }
+
+    fn on_digest(&mut self, link: LinkId, digest: Digest) {
+        if self.compare(link, digest.audit) && digest.reply {
+            let audit = self.map.audit();
+            self.send(link, CONTROL, &Message::Digest(Digest { audit, reply: false }), None);
+        }
+    }
+
+    fn on_context(&mut self, link: LinkId, context: CausalContext, replace: bool) -> Result<(), Broken> {
+        self.check_claims(&context)?;
+        let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
+        if replace {
+            state.known = Some(context);
+            state.pushed = 0;
+        } else {
+            state.learn(&context);
+        }
+        Ok(())
+    }
+
+    fn on_push(&mut self, link: LinkId, delta: Delta) -> Result<(), Broken> {
+        self.check_claims(delta.snapshot())?;
+        delta.entries().contexts().iter().try_for_each(|pair| self.check_claims(&pair.context))?;
+        let snapshot = delta.snapshot().clone();
+        if let Some(state) = self.links.get_mut(&link) {
+            state.learn(&snapshot);
+            if self.catching_up.is_some() {
+                // RULE 4. It would be repeated at once if the peer were told now: it is told at the end.
+                state.refused = true;
+                return Ok(());
+            }
+        }
+        let before = self.map.context().clone();
+        let merged = self.map.merge(delta);
+        self.received.add(merged.received);
+        merged.changes.into_iter().for_each(|change| self.on_change(change));
+        self.on_context_grown(&before);
+        if !merged.missing.is_empty() {
+            let context = self.map.context().clone();
+            self.send(link, CONTROL, &Message::Context { context, replace: true }, None);
+        }
+        Ok(())
+    }
+
+    /// Others' dots have arrived: they are passed on and announced after a while.
+    pub(super) fn on_context_grown(&mut self, before: &CausalContext) {
+        if !before.includes(self.map.context()) {
+            self.any_version += 1;
+            self.received_at.get_or_insert(self.now.instant);
+        }
+    }
+
+    pub(super) fn on_sent(&mut self, link: LinkId, channel: u64) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if channel == CONTROL {
+            state.control_in_flight = state.control_in_flight.saturating_sub(1);
+        } else if let Some(sending) = state.sending.get_mut(&channel) {
+            sending.in_flight = sending.in_flight.saturating_sub(1);
+            self.pump(link, channel);
+        }
+    }
+
+    pub(super) fn on_disconnected(&mut self, link: LinkId) {
+        self.drop_syncs(link);
+        let Some(state) = self.links.remove(&link) else { return };
+        let Some(hello) = state.hello else { return };
+        if self.is_linked(state.identity) {
+            return;
+        }
+        info!(peer = %hello.replica, name = hello.name, "link lost");
+        self.dials.on_lost(state.identity, self.now.instant, &self.config);
+        if !state.closing {
+            self.write_down(state.identity);
+        }
+    }
+
+    pub(super) fn add_given_peer(&mut self, address: &str) -> bool {
+        let at_address = |state: &&Link| state.hello.as_ref().is_some_and(|hello| hello.address == address);
+        let linked = self.links.values().find(at_address).map(|state| state.identity);
+        let known = linked.or_else(|| self.member_at(address));
+        if let Some(id) = known {
+            self.dials.unbar(id);
+        }
+        self.dials.add(address, true, known, self.now.instant)
+    }
+
+    pub(super) fn bar_peer(&mut self, address_or_id: &str) -> bool {
+        let id = address_or_id.parse::<ReplicaId>().ok();
+        let matches = |state: &Link| {
+            let listens = state.hello.as_ref().map(|hello| hello.address.as_str());
+            id.map_or(state.address == address_or_id || listens == Some(address_or_id), |id| state.identity == id)
+        };
+        let links: Vec<LinkId> = self.links.iter().filter(|(_, state)| matches(state)).map(|(link, _)| *link).collect();
+        let of_target = self.dials.targets.get(address_or_id).and_then(|target| target.id);
+        let of_link = links.first().and_then(|link| self.links.get(link)).map(|state| state.identity);
+        let id = id.or(of_link).or(of_target);
+        let dialed = self
+            .dials
+            .targets
+            .iter()
+            .filter(|(address, target)| *address == address_or_id || (id.is_some() && target.id == id));
+        let mut addresses: Vec<String> = dialed.map(|(address, _)| address.clone()).collect();
+        let found = !links.is_empty() || !addresses.is_empty();
+        addresses.extend(
+            links.iter().filter_map(|link| self.links.get(link)?.hello.as_ref()).map(|hello| hello.address.clone()),
+        );
+        if found {
+            self.dials.bar(addresses, id);
+        }
+        for link in links {
+            self.close_link(link, "the peer was removed here".to_owned());
+            self.drop_syncs(link);
+        }
+        found
+    }
+
+    /// Dials members that others have told of, as long as they are few.
+    pub(super) fn learn_addresses(&mut self) {
+        let own = self.map.id();
+        let members = self.members();
+        let useful = members
+            .iter()
+            .filter(|member| member.id != own && member.record.state != crate::proto::membership::MemberState::Left);
+        let useful: Vec<_> =
+            useful.filter_map(|member| Some((member.id, member.record.addresses.first()?.clone()))).collect();
+        self.dials.retain_learned(|address| useful.iter().any(|(_, known)| known == address));
+        if useful.len() > LEARNED_MAX {
+            return;
+        }
+        for (id, address) in useful {
+            if !self.dials.is_barred(&address, Some(id)) && address != self.config.address {
+                // Of two that may dial each other the lower id does; the other only if it has waited in vain.
+                let patience = if own < id { self.config.coalesce } else { self.config.redial * 4 };
+                self.dials.add(&address, false, Some(id), self.now.instant + patience);
+            }
+        }
+    }
+
+    /// The peers: all addresses that are dialled, and who has dialled this node.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        let link_to = |id: ReplicaId| self.links.iter().find(|(_, state)| state.is_up() && state.identity == id);
+        let of = |address: &str, id: Option<ReplicaId>| {
+            let link = id.and_then(link_to);
+            PeerInfo {
+                address: address.to_owned(),
+                id,
+                link: link.map(|(link, _)| *link),
+                mode: link.map(|(_, state)| state.mode()),
+                last_heard: link.map(|(_, state)| state.last_heard),
+            }
+        };
+        let targets = self.dials.targets.iter().filter(|(_, target)| !target.own);
+        let mut peers: Vec<PeerInfo> = targets.map(|(address, target)| of(address, target.id)).collect();
+        for (_, state) in self.links.iter().filter(|(_, state)| state.is_up()) {
+            if !peers.iter().any(|peer| peer.id == Some(state.identity)) {
+                let address = state.hello.as_ref().map_or("", |hello| &hello.address);
+                peers.push(of(address, Some(state.identity)));
+            }
+        }
+        peers
+    }
+
+    /// The links that are up.
+    pub fn links(&self) -> Vec<LinkInfo> {
+        let up = self.links.iter().filter(|(_, state)| state.is_up());
+        up.map(|(link, state)| LinkInfo {
+            link: *link,
+            id: state.identity,
+            address: state.hello.as_ref().map(|hello| hello.address.clone()).unwrap_or_default(),
+            mode: state.mode(),
+            lag: state.known.as_ref().map_or(0, |known| self.map.context().count_missing_from(known)),
+            last_heard: state.last_heard,
+        })
+        .collect()
+    }
+}

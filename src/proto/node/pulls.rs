@@ -1,0 +1,244 @@
+//! Syncs: when to pull, RULE 4, and the frames of both sides. Not responsible for what they do to the map: `sync` is.
+
+use super::{Node, Output};
+use crate::crdt::{Audit, Change};
+use crate::proto::codec;
+use crate::proto::link::{LinkId, Pulling, Sending};
+use crate::proto::message::Message;
+use crate::proto::sync::{Receiver, Sender, Step};
+use crate::proto::time::Instant;
+use bytes::Bytes;
+use tracing::{debug, error};
+
+/// A peer may have so many pulls under way on one link: one, and what it has reset but we have not heard of.
+const SENDING_MAX: usize = 4;
+/// Frames of a pull that the transport has not taken: enough to keep it busy, few enough to let fresh entries pass.
+const IN_FLIGHT_MAX: usize = 2;
+
+impl Node {
+    /// Compares the peer's sums with ours, and pulls if they differ. Whether they do.
+    pub(super) fn compare(&mut self, link: LinkId, theirs: Audit) -> bool {
+        let ours = self.map.audit();
+        let Some(state) = self.links.get_mut(&link) else { return false };
+        if theirs.context == ours.context {
+            state.learn(self.map.context());
+        }
+        if theirs == ours {
+            self.synced_once = true;
+            return false;
+        }
+        let defect = theirs.context == ours.context && theirs.pending == 0 && self.map.pending() == 0;
+        if defect {
+            error!(peer = %state.identity, "equal contexts with unequal states: a defect; repairing by a catch-up both ways");
+        }
+        self.want_pull(link, defect);
+        true
+    }
+
+    fn want_pull(&mut self, link: LinkId, catch_up: bool) {
+        let excluded = self.catching_up.is_some();
+        let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return };
+        if excluded || state.pull.is_some() {
+            state.pull_wanted = true;
+            return;
+        }
+        state.pull_wanted = false;
+        let channel = state.allocate_channel();
+        let (receiver, pull) = Receiver::start(&self.map, catch_up);
+        state.pull = Some(Pulling { channel, receiver, last_progress: self.now.instant });
+        self.send(link, channel, &Message::Pull(pull), None);
+    }
+
+    pub(super) fn start_wanted_pulls(&mut self) {
+        if self.catching_up.is_none() {
+            let wanted = self.links.iter().filter(|(_, state)| state.pull_wanted && state.pull.is_none());
+            let wanted: Vec<LinkId> = wanted.map(|(link, _)| *link).collect();
+            wanted.into_iter().for_each(|link| self.want_pull(link, false));
+        }
+    }
+
+    // --- As receiver
+
+    pub(super) fn on_receiver_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) -> Result<(), String> {
+        let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
+        // A pull that was given up, perhaps for a catch-up: nothing of it may count any more, least of all its end.
+        let Some(mut pull) = state.pull.take_if(|pull| pull.channel == channel) else { return Ok(()) };
+        let message = codec::decode(frame, Some(pull.receiver.begin())).map_err(|e| e.to_string())?;
+        self.check_message(&message)?;
+        let begins_catch_up = matches!(&message, Message::Begin(begin) if begin.catch_up);
+        if begins_catch_up && self.catching_up.is_some() {
+            self.outputs.push_back(Output::Reset { link, channel });
+            self.links.get_mut(&link).expect("it is there").pull_wanted = true;
+            return Ok(());
+        }
+        let before = self.map.context().clone();
+        let mut changes = Vec::new();
+        let step = pull.receiver.on_message(&mut self.map, message, |change: Change| changes.push(change));
+        let step = step.map_err(|e| e.to_string())?;
+        changes.into_iter().for_each(|change| self.on_change(change));
+        self.on_context_grown(&before);
+        pull.last_progress = self.now.instant;
+        if matches!(step, Step::Done) {
+            self.on_pulled(link, channel, &pull);
+            return Ok(());
+        }
+        if let Some(state) = self.links.get_mut(&link) {
+            state.pull = Some(pull);
+        }
+        self.on_step(link, channel, step);
+        Ok(())
+    }
+
+    fn check_message(&self, message: &Message) -> Result<(), String> {
+        match message {
+            Message::Begin(begin) => self.check_claims(&begin.snapshot),
+            Message::Chunk(entries) => entries.contexts().iter().try_for_each(|pair| self.check_claims(&pair.context)),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_step(&mut self, link: LinkId, channel: u64, step: Step) {
+        match step {
+            Step::Begun { catch_up: true } => self.exclude_others(link, channel),
+            Step::Begun { catch_up: false } | Step::Waiting | Step::Done => {}
+            Step::Joined(received) => self.received.add(received),
+            Step::Reply(parts) => {
+                for part in parts {
+                    self.send(link, channel, &Message::Dead(part), None);
+                }
+            }
+        }
+    }
+
+    /// RULE 4: a catch-up excludes every other incoming sync. What one of them brought meanwhile could be a dot that is
+    /// dead at the catch-up's sender, without anything left there to say so.
+    fn exclude_others(&mut self, link: LinkId, channel: u64) {
+        debug!(link = link.0, "catch-up begins");
+        self.catching_up = Some((link, channel));
+        for (other, state) in self.links.iter_mut().filter(|(other, _)| **other != link) {
+            if let Some(pull) = state.pull.take() {
+                state.pull_wanted = true;
+                self.outputs.push_back(Output::Reset { link: *other, channel: pull.channel });
+            }
+        }
+    }
+
+    fn on_pulled(&mut self, link: LinkId, channel: u64, pull: &Pulling) {
+        self.synced_once = true;
+        if let Some(state) = self.links.get_mut(&link) {
+            state.learn(&pull.receiver.begin().snapshot);
+        }
+        self.outputs.push_back(Output::Reset { link, channel });
+        self.end_catch_up(link, channel);
+    }
+
+    fn end_catch_up(&mut self, link: LinkId, channel: u64) {
+        if self.catching_up != Some((link, channel)) {
+            return;
+        }
+        debug!(link = link.0, "catch-up over");
+        self.catching_up = None;
+        let refused = self.links.iter_mut().filter(|(_, state)| state.refused);
+        let refused: Vec<LinkId> = refused
+            .map(|(link, state)| {
+                state.refused = false;
+                *link
+            })
+            .collect();
+        for link in refused {
+            let context = self.map.context().clone();
+            self.send(link, crate::proto::link::CONTROL, &Message::Context { context, replace: true }, None);
+        }
+    }
+
+    pub(super) fn give_up_stuck_pulls(&mut self) {
+        let (now, timeout) = (self.now.instant, self.config.pull_timeout);
+        let stuck = |pull: &mut Pulling| now >= pull.last_progress + timeout;
+        let stuck: Vec<_> =
+            self.links.iter_mut().filter_map(|(link, state)| Some((*link, state.pull.take_if(stuck)?))).collect();
+        for (link, pull) in stuck {
+            debug!(link = link.0, "a pull made no progress and is given up");
+            self.outputs.push_back(Output::Reset { link, channel: pull.channel });
+            self.end_catch_up(link, pull.channel);
+        }
+    }
+
+    pub(super) fn next_pull_timeout(&self) -> Option<Instant> {
+        let pulls = self.links.values().filter_map(|state| state.pull.as_ref());
+        pulls.map(|pull| pull.last_progress + self.config.pull_timeout).min()
+    }
+
+    // --- As sender
+
+    pub(super) fn on_sender_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) -> Result<(), String> {
+        let message = codec::decode(frame, None).map_err(|e| e.to_string())?;
+        let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
+        if !state.is_up() {
+            return Err("a pull before the hello".to_owned());
+        }
+        match message {
+            Message::Pull(pull) if !state.sending.contains_key(&channel) => {
+                if state.sending.len() >= SENDING_MAX {
+                    return Err("too many pulls at once".to_owned());
+                }
+                state.learn(&pull.base);
+                state.sending.insert(channel, Sending { sender: Sender::new(&self.map, &pull), in_flight: 0 });
+            }
+            message => {
+                // A pull that has been answered, or was reset: what is left of it on the way is nobody's fault.
+                let Some(sending) = state.sending.get_mut(&channel) else { return Ok(()) };
+                sending.sender.on_message(&message).map_err(|e| e.to_string())?;
+            }
+        }
+        self.pump(link, channel);
+        Ok(())
+    }
+
+    /// Gives the transport as many frames as it takes.
+    pub(super) fn pump(&mut self, link: LinkId, channel: u64) {
+        loop {
+            let Some(state) = self.links.get_mut(&link) else { return };
+            let Some(sending) = state.sending.get_mut(&channel) else { return };
+            if sending.in_flight >= IN_FLIGHT_MAX {
+                return;
+            }
+            let Some(message) = sending.sender.next(&self.map) else { return };
+            sending.in_flight += 1;
+            let begun = sending.sender.begin().clone();
+            let finished = sending.sender.is_finished();
+            if finished {
+                state.sending.remove(&channel);
+                state.learn(&begun.snapshot);
+            }
+            self.send(link, channel, &message, Some(&begun));
+            if finished {
+                self.outputs.push_back(Output::Finish { link, channel });
+                return;
+            }
+        }
+    }
+
+    // --- Both
+
+    pub(super) fn on_ended(&mut self, link: LinkId, channel: u64) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.is_theirs(channel) {
+            // The receiver wants nothing more, whether it has all or gave up. It never only ends its own side.
+            state.sending.remove(&channel);
+        } else if state.pull.take_if(|pull| pull.channel == channel).is_some() {
+            state.pull_wanted = true;
+            self.end_catch_up(link, channel);
+        }
+        self.outputs.push_back(Output::Reset { link, channel });
+    }
+
+    /// The link is gone, or will be: what was under way on it is over. What has arrived stays.
+    pub(super) fn drop_syncs(&mut self, link: LinkId) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        state.sending.clear();
+        state.pull_wanted = false;
+        if let Some(pull) = state.pull.take() {
+            self.end_catch_up(link, pull.channel);
+        }
+    }
+}
