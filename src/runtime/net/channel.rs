@@ -141,7 +141,10 @@ impl Channel {
             Some((send, recv, opener)) => self.carry(send, recv, opener, &mut outbox, &reset).await,
             None => Ok(()),
         };
-        self.report_dropped(outbox).await;
+        // A link that is about to be closed owes no reports.
+        if result.is_ok() {
+            self.report_dropped(outbox).await;
+        }
         result
     }
 
@@ -212,6 +215,7 @@ impl Channel {
     }
 
     async fn report_dropped(&self, mut outbox: Outbox) {
+        outbox.queue.close();
         if outbox.unreported {
             self.tell(self.sent()).await;
         }

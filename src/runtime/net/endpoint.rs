@@ -6,7 +6,7 @@
 //! trips.
 
 use super::tls::{self, CLUSTER_NAME};
-use super::{CutSocket, CutSwitch, Identity, LinkError, LinkFault, Transport};
+use super::{CloseCode, CutSocket, CutSwitch, Identity, LinkError, LinkFault, Transport};
 use crate::ReplicaId;
 use quinn::{ConnectionError, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
 use std::collections::VecDeque;
@@ -171,8 +171,13 @@ async fn established(
         .await
         .map_err(|_| LinkFault::Timeout)?
         .map_err(|error| LinkFault::from(&error))?;
-    let replica = tls::peer_replica(&connection).ok_or(LinkFault::NoReplica)?;
-    Ok((connection, replica))
+    match tls::peer_replica(&connection) {
+        Some(replica) => Ok((connection, replica)),
+        None => {
+            connection.close(CloseCode::Broken.into(), b"the certificate does not name one replica");
+            Err(LinkFault::NoReplica)
+        }
+    }
 }
 
 /// An IPv4 peer of a socket for both families, as everybody else writes its address.
