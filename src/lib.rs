@@ -2,5 +2,7 @@
 
 pub mod crdt;
 pub mod proto;
+#[cfg(feature = "net")]
+pub mod runtime;
 
 pub use crdt::{CausalContext, Delta, Dot, Key, Merged, OrMap, ReplicaId, Section, Timestamp};

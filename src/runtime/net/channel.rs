@@ -1,0 +1,308 @@
+//! One channel: a stream in each direction, cut into frames. Not responsible for which channels there are.
+//!
+//! A frame to be sent is always answered with one `Sent`, whether it was written or the channel was gone: whoever counts
+//! what is outstanding must be able to rely on it. Nothing here trusts a length before the bytes have come.
+
+use super::{LinkEvent, LinkId};
+use bytes::{BufMut, Bytes, BytesMut};
+use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// The longest frame a node is meant to send.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+
+/// The channel that both sides always have.
+pub(super) const CONTROL: u64 = 0;
+
+/// How much of a frame is read at once.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// The largest number a QUIC variable-length integer can hold.
+const CHANNEL_MAX: u64 = (1 << 62) - 1;
+
+/// How a peer broke the rules of channels and frames. The connection is closed for it.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Violation {
+    #[error("a stream ended before it named its channel")]
+    NoChannel,
+    #[error("a stream for channel {0}, which is not the opener's to number")]
+    NotYours(u64),
+    #[error("a second stream for channel {0}")]
+    Reused(u64),
+    #[error("a frame of {bytes} bytes on channel {channel}, more than {limit}")]
+    FrameTooLong { channel: u64, bytes: usize, limit: usize },
+    #[error("channel {0} ended in the middle of a frame")]
+    FrameCut(u64),
+    #[error("the control channel ended")]
+    ControlEnded,
+}
+
+/// Where the streams of a channel come from.
+pub(super) enum Streams {
+    /// We open them.
+    Open(quinn::Connection),
+    /// The peer will open them: the control channel, at the side that accepted.
+    Expect(oneshot::Receiver<(SendStream, RecvStream)>),
+    /// The peer has opened them, and named the channel.
+    Given(SendStream, RecvStream),
+}
+
+impl Streams {
+    /// The streams, and whether we have to name the channel; none if the connection is lost.
+    async fn get(self) -> Option<(SendStream, RecvStream, bool)> {
+        let opener = matches!(self, Self::Open(_));
+        let (send, recv) = match self {
+            Self::Open(connection) => connection.open_bi().await.ok()?,
+            Self::Expect(streams) => streams.await.ok()?,
+            Self::Given(send, recv) => (send, recv),
+        };
+        Some((send, recv, opener))
+    }
+}
+
+/// The channel that the opener of a stream has named; none if the stream was abandoned before that, or is lost.
+pub(super) async fn read_name(recv: &mut RecvStream) -> Result<Option<u64>, Violation> {
+    let mut name = [0; 8];
+    let read = async {
+        recv.read_exact(&mut name[..1]).await?;
+        let length = 1 << (name[0] >> 6);
+        recv.read_exact(&mut name[1..length]).await?;
+        Ok(length)
+    };
+    match read.await {
+        Ok(length) => Ok(Some(decode_name(&name[..length]))),
+        Err(ReadExactError::FinishedEarly(_)) => Err(Violation::NoChannel),
+        Err(ReadExactError::ReadError(_)) => Ok(None),
+    }
+}
+
+fn decode_name(bytes: &[u8]) -> u64 {
+    bytes[1..].iter().fold(u64::from(bytes[0] & 0x3f), |number, &byte| number << 8 | u64::from(byte))
+}
+
+fn encode_name(channel: u64) -> Bytes {
+    debug_assert!(channel <= CHANNEL_MAX, "channels are numbered by counting");
+    let mut bytes = BytesMut::with_capacity(8);
+    match channel {
+        0..=0x3f => bytes.put_u8(channel as u8),
+        0x40..=0x3fff => bytes.put_u16(1 << 14 | channel as u16),
+        0x4000..=0x3fff_ffff => bytes.put_u32(2 << 30 | channel as u32),
+        _ => bytes.put_u64(3 << 62 | channel),
+    }
+    bytes.freeze()
+}
+
+/// What is still to be sent. Knows of the frame that was taken but not yet reported, as a reset may come between.
+struct Outbox {
+    queue: mpsc::Receiver<Bytes>,
+    unreported: bool,
+}
+
+impl Outbox {
+    async fn next(&mut self) -> Option<Bytes> {
+        let frame = self.queue.recv().await;
+        self.unreported = frame.is_some();
+        frame
+    }
+}
+
+/// What came from the peer.
+enum Received {
+    Frame(Bytes),
+    /// The peer finished or reset its side.
+    End,
+    /// The connection is lost.
+    Lost,
+}
+
+/// The task of one channel: reads and writes beside each other, so that neither waits for the other.
+pub(super) struct Channel {
+    pub(super) link: LinkId,
+    pub(super) number: u64,
+    pub(super) frame_bytes_max: usize,
+    pub(super) events: mpsc::Sender<LinkEvent>,
+}
+
+impl Channel {
+    /// Lives until both sides have ended (ours when the queue closes), or until the channel is reset.
+    pub(super) async fn run(
+        self,
+        streams: Streams,
+        queue: mpsc::Receiver<Bytes>,
+        reset: CancellationToken,
+    ) -> Result<(), Violation> {
+        let mut outbox = Outbox { queue, unreported: false };
+        let streams = tokio::select! {
+            streams = streams.get() => streams,
+            () = reset.cancelled() => None,
+        };
+        let result = match streams {
+            Some((send, recv, opener)) => self.carry(send, recv, opener, &mut outbox, &reset).await,
+            None => Ok(()),
+        };
+        // A link that is about to be closed owes no reports.
+        if result.is_ok() {
+            self.report_dropped(outbox).await;
+        }
+        result
+    }
+
+    async fn carry(
+        &self,
+        mut send: SendStream,
+        mut recv: RecvStream,
+        opener: bool,
+        outbox: &mut Outbox,
+        reset: &CancellationToken,
+    ) -> Result<(), Violation> {
+        // Fails only if the stream is closed, which writing will find out.
+        let _ = send.set_priority(i32::from(self.number == CONTROL));
+        let both = async { tokio::try_join!(self.read(&mut recv), self.write(&mut send, opener, outbox)) };
+        tokio::select! {
+            result = both => return result.map(|_| ()),
+            () = reset.cancelled() => {}
+        }
+        abandon(&mut send, &mut recv);
+        Ok(())
+    }
+
+    async fn read(&self, recv: &mut RecvStream) -> Result<(), Violation> {
+        loop {
+            match self.read_frame(recv).await? {
+                Received::Frame(frame) => {
+                    self.tell(LinkEvent::Frame { link: self.link, channel: self.number, frame }).await;
+                }
+                Received::End if self.number == CONTROL => return Err(Violation::ControlEnded),
+                Received::End => {
+                    self.tell(LinkEvent::Ended { link: self.link, channel: self.number }).await;
+                    return Ok(());
+                }
+                Received::Lost => return Ok(()),
+            }
+        }
+    }
+
+    async fn read_frame(&self, recv: &mut RecvStream) -> Result<Received, Violation> {
+        let mut length = [0; 4];
+        match recv.read_exact(&mut length).await {
+            Ok(()) => {}
+            Err(ReadExactError::FinishedEarly(0)) => return Ok(Received::End),
+            Err(ReadExactError::FinishedEarly(_)) => return Err(Violation::FrameCut(self.number)),
+            Err(ReadExactError::ReadError(error)) => return Ok(stopped(&error)),
+        }
+        let (bytes, limit) = (u32::from_be_bytes(length) as usize, self.frame_bytes_max);
+        if bytes > limit {
+            return Err(Violation::FrameTooLong { channel: self.number, bytes, limit });
+        }
+        match read_payload(recv, bytes).await {
+            Ok(Some(frame)) => Ok(Received::Frame(frame)),
+            Ok(None) => Err(Violation::FrameCut(self.number)),
+            Err(error) => Ok(stopped(&error)),
+        }
+    }
+
+    async fn write(&self, send: &mut SendStream, opener: bool, outbox: &mut Outbox) -> Result<(), Violation> {
+        let mut open = !opener || send.write_chunk(encode_name(self.number)).await.is_ok();
+        while let Some(frame) = outbox.next().await {
+            open = open && write_frame(send, frame).await.is_ok();
+            self.tell(self.sent()).await;
+            outbox.unreported = false;
+        }
+        // A stream that was stopped has nothing to finish.
+        let _ = send.finish();
+        Ok(())
+    }
+
+    async fn report_dropped(&self, mut outbox: Outbox) {
+        outbox.queue.close();
+        if outbox.unreported {
+            self.tell(self.sent()).await;
+        }
+        while outbox.next().await.is_some() {
+            self.tell(self.sent()).await;
+        }
+    }
+
+    fn sent(&self) -> LinkEvent {
+        LinkEvent::Sent { link: self.link, channel: self.number }
+    }
+
+    /// Waits for room: so a node that is slow to work makes its peers slow to send. That nobody listens any more is
+    /// noticed by the link.
+    async fn tell(&self, event: LinkEvent) {
+        let _ = self.events.send(event).await;
+    }
+}
+
+/// Tells the peer that we neither send nor read any more. Either may be over already.
+fn abandon(send: &mut SendStream, recv: &mut RecvStream) {
+    let _ = send.reset(0_u32.into());
+    let _ = recv.stop(0_u32.into());
+}
+
+fn stopped(error: &ReadError) -> Received {
+    if matches!(error, ReadError::Reset(_)) { Received::End } else { Received::Lost }
+}
+
+/// The payload; none if the stream ends before. Each frame has memory of its own: one kept for long must not keep its
+/// neighbours.
+async fn read_payload(recv: &mut RecvStream, bytes: usize) -> Result<Option<Bytes>, ReadError> {
+    let mut payload = Vec::new();
+    while payload.len() < bytes {
+        let wanted = (bytes - payload.len()).min(PIECE_BYTES);
+        let Some(piece) = recv.read_chunk(wanted, true).await? else { return Ok(None) };
+        reserve(&mut payload, piece.bytes.len(), bytes);
+        payload.extend_from_slice(&piece.bytes);
+    }
+    Ok(Some(payload.into()))
+}
+
+/// Makes room for a piece: at most twice what has come, and never more than the frame.
+fn reserve(payload: &mut Vec<u8>, piece: usize, bytes: usize) {
+    let needed = payload.len() + piece;
+    if needed > payload.capacity() {
+        let capacity = needed.max(2 * payload.capacity()).min(bytes);
+        payload.reserve_exact(capacity - payload.len());
+    }
+}
+
+async fn write_frame(send: &mut SendStream, frame: Bytes) -> Result<(), WriteError> {
+    let length = u32::try_from(frame.len()).expect("the link has checked the length");
+    let written = send.write_all_chunks(&mut [Bytes::copy_from_slice(&length.to_be_bytes()), frame]).await;
+    if let Err(WriteError::Stopped(code)) = written {
+        // The peer will not read: so QUIC need not keep anything for it either.
+        let _ = send.reset(code);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_all_lengths() {
+        for (channel, length) in
+            [(0, 1), (63, 1), (64, 2), (16_383, 2), (16_384, 4), (1 << 30, 8), ((1 << 30) - 1, 4), (CHANNEL_MAX, 8)]
+        {
+            let name = encode_name(channel);
+            assert_eq!(name.len(), length);
+            assert_eq!(1 << (name[0] >> 6), length);
+            assert_eq!(decode_name(&name), channel);
+        }
+    }
+
+    #[test]
+    fn memory_grows_with_what_has_come_and_ends_exact() {
+        let mut payload = Vec::new();
+        reserve(&mut payload, 10, FRAME_BYTES_MAX);
+        assert!(payload.capacity() < 1_000);
+        while payload.len() < 5 * PIECE_BYTES + 1 {
+            let piece = PIECE_BYTES.min(5 * PIECE_BYTES + 1 - payload.len());
+            reserve(&mut payload, piece, 5 * PIECE_BYTES + 1);
+            payload.resize(payload.len() + piece, 0);
+        }
+        assert_eq!(payload.capacity(), payload.len());
+    }
+}

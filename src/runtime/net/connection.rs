@@ -1,0 +1,426 @@
+//! A link: the task that owns one connection and its channels. Not responsible for the meaning of a frame or channel,
+//! nor for a limit on what is outstanding: the layer above keeps that, and a link that overflows is broken.
+//!
+//! One task for the link and one for each channel. All end with the connection, and `Closed` is the last of them all.
+
+use super::channel::{self, CONTROL, Channel, Streams, Violation};
+use super::{CloseCode, LinkFault, endpoint};
+use bytes::Bytes;
+use quinn::{ConnectionError, RecvStream, SendStream};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How many channels each side may have open that it opened. More than these wait.
+pub const CHANNELS_MAX: usize = 64;
+
+/// How many commands may wait for the link's task.
+pub const COMMANDS_MAX: usize = 256;
+
+/// How many frames of one channel may wait to be written.
+pub const QUEUE_FRAMES_MAX: usize = 256;
+
+/// Room for the channels of both sides, and for as many that are over but have not yet been able to say so.
+const TASKS_MAX: usize = 4 * CHANNELS_MAX;
+
+/// A number for a link, which the layer above chooses and never uses again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkId(pub u64);
+
+/// What a link can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkCommand {
+    /// Sends a frame. Opens the channel if it is ours to number and not open. Answered by exactly one
+    /// [`LinkEvent::Sent`], unless the link closes.
+    Send {
+        /// On which channel.
+        channel: u64,
+        /// Its payload.
+        frame: Bytes,
+    },
+    /// Says that nothing more will be sent on the channel. Once the peer has said so too, the channel is forgotten.
+    Finish {
+        /// Which channel; not the control channel.
+        channel: u64,
+    },
+    /// Drops what is not yet sent on the channel, reads nothing more from it, and forgets it.
+    Reset {
+        /// Which channel; not the control channel.
+        channel: u64,
+    },
+    /// Closes the link at once. What was sent just before may not arrive.
+    Close {
+        /// Why; the peer is told.
+        reason: String,
+    },
+}
+
+/// What a link reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// A frame came.
+    Frame {
+        /// From which link.
+        link: LinkId,
+        /// On which channel.
+        channel: u64,
+        /// Its payload.
+        frame: Bytes,
+    },
+    /// The link no longer holds a frame that it was told to send: QUIC has it, or its channel is gone. It says nothing
+    /// about its arrival.
+    Sent {
+        /// Which link.
+        link: LinkId,
+        /// The channel of the frame.
+        channel: u64,
+    },
+    /// The peer will send nothing more on this channel. Has to be met with `Finish` or `Reset`, unless one of them was
+    /// given before: only then the channel is forgotten.
+    Ended {
+        /// Which link.
+        link: LinkId,
+        /// Which channel; never the control channel.
+        channel: u64,
+    },
+    /// The link is no more. Comes once, after all else.
+    Closed {
+        /// Which link.
+        link: LinkId,
+        /// Why, in words for a log.
+        reason: String,
+    },
+}
+
+/// More commands than a link can take: its peer is too slow, or it was given too much at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the link is not keeping up with its commands")]
+pub struct Full;
+
+/// What is known about a connection, counted since it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkStats {
+    /// The round trip time, as estimated now.
+    pub rtt: Duration,
+    /// Bytes of all UDP datagrams sent.
+    pub bytes_sent: u64,
+    /// Bytes of all UDP datagrams received.
+    pub bytes_received: u64,
+}
+
+/// The way to talk to a link. When the last clone is dropped, the link closes.
+#[derive(Clone, Debug)]
+pub struct LinkHandle {
+    link: LinkId,
+    commands: mpsc::Sender<LinkCommand>,
+    connection: quinn::Connection,
+}
+
+impl LinkHandle {
+    /// Which link it is.
+    pub const fn link(&self) -> LinkId {
+        self.link
+    }
+
+    /// Tells the link something. A link that has closed takes everything, and does nothing with it.
+    pub fn try_send(&self, command: LinkCommand) -> Result<(), Full> {
+        match self.commands.try_send(command) {
+            Err(TrySendError::Full(_)) => Err(Full),
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(()),
+        }
+    }
+
+    /// How the connection is doing.
+    pub fn stats(&self) -> LinkStats {
+        let stats = self.connection.stats();
+        LinkStats { rtt: stats.path.rtt, bytes_sent: stats.udp_tx.bytes, bytes_received: stats.udp_rx.bytes }
+    }
+
+    /// Where the peer is now: it may move.
+    pub fn remote_address(&self) -> SocketAddr {
+        endpoint::canonical(self.connection.remote_address())
+    }
+}
+
+/// Makes a link of a connection. Which side dialed is known to the connection.
+///
+/// A frame longer than `frame_bytes_max` closes the link, at either side. All events go to `events`; while it is full
+/// the link reads nothing. All tasks are tracked by `tracker`, and end when the connection does or `cancel` is
+/// cancelled. After a cancel, events are delivered only as far as there is room for them.
+pub fn spawn_link(
+    connection: quinn::Connection,
+    link: LinkId,
+    frame_bytes_max: usize,
+    events: mpsc::Sender<LinkEvent>,
+    tracker: &TaskTracker,
+    cancel: CancellationToken,
+) -> LinkHandle {
+    let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let task = Link {
+        id: link,
+        connection: connection.clone(),
+        frame_bytes_max,
+        events,
+        tracker: tracker.clone(),
+        channels: HashMap::new(),
+        channels_opened: 0,
+        tasks: JoinSet::new(),
+        control: None,
+    };
+    tracker.spawn(task.run(commands, cancel));
+    LinkHandle { link, commands: sender, connection }
+}
+
+struct Link {
+    id: LinkId,
+    connection: quinn::Connection,
+    frame_bytes_max: usize,
+    events: mpsc::Sender<LinkEvent>,
+    tracker: TaskTracker,
+    channels: HashMap<u64, Live>,
+    channels_opened: u64,
+    tasks: JoinSet<Outcome>,
+    /// Where the control channel waits for the stream that the dialer opens.
+    control: Option<oneshot::Sender<(SendStream, RecvStream)>>,
+}
+
+/// A channel that is not yet over.
+struct Live {
+    /// None once we have finished.
+    queue: Option<mpsc::Sender<Bytes>>,
+    reset: CancellationToken,
+    /// Tells it from an earlier channel of the same number, whose task may end later.
+    serial: u64,
+}
+
+/// What a task of the link came to.
+enum Outcome {
+    /// The peer opened a stream.
+    Arrived { channel: u64, send: SendStream, recv: RecvStream },
+    /// A channel is over.
+    Over { channel: u64, serial: u64 },
+    /// The peer broke the rules.
+    Broken(Violation),
+    /// Nothing to be done.
+    Nothing,
+}
+
+/// Why a link ends.
+enum End {
+    Lost(ConnectionError),
+    Broken(Violation),
+    /// A fault of the layer above.
+    Misused(String),
+    Closed(String),
+    /// The node is shutting down, or nobody is interested in the link.
+    Cancelled,
+}
+
+impl Link {
+    async fn run(mut self, mut commands: mpsc::Receiver<LinkCommand>, cancel: CancellationToken) {
+        if !self.is_dialer() {
+            self.expect_control();
+        }
+        let end = self.serve(&mut commands, &cancel).await;
+        drop(commands);
+        let reason = self.close(end);
+        self.wind_up(&cancel).await;
+        tokio::select! {
+            biased;
+            _ = self.events.send(LinkEvent::Closed { link: self.id, reason }) => {}
+            () = cancel.cancelled() => {}
+        }
+    }
+
+    async fn serve(&mut self, commands: &mut mpsc::Receiver<LinkCommand>, cancel: &CancellationToken) -> End {
+        loop {
+            let step = tokio::select! {
+                () = cancel.cancelled() => Err(End::Cancelled),
+                () = self.events.closed() => Err(End::Cancelled),
+                error = self.connection.closed() => Err(End::Lost(error)),
+                command = commands.recv() => command.map_or(Err(End::Cancelled), |command| self.on_command(command)),
+                stream = self.connection.accept_bi(), if self.tasks.len() < TASKS_MAX => self.on_stream(stream),
+                Some(outcome) = self.tasks.join_next() => self.on_outcome(outcome),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: LinkCommand) -> Result<(), End> {
+        match command {
+            LinkCommand::Send { channel, frame } => self.on_send(channel, frame),
+            LinkCommand::Close { reason } => Err(End::Closed(reason)),
+            LinkCommand::Finish { channel: CONTROL } | LinkCommand::Reset { channel: CONTROL } => {
+                Err(End::Misused("the control channel cannot be ended".to_owned()))
+            }
+            LinkCommand::Finish { channel } => {
+                self.on_finish(channel);
+                Ok(())
+            }
+            LinkCommand::Reset { channel } => {
+                self.on_reset(channel);
+                Ok(())
+            }
+        }
+    }
+
+    fn on_send(&mut self, channel: u64, frame: Bytes) -> Result<(), End> {
+        if frame.len() > self.frame_bytes_max {
+            return Err(End::Misused(format!("a frame of {} bytes to send", frame.len())));
+        }
+        if !self.channels.contains_key(&channel) && self.is_ours(channel) {
+            if self.tasks.len() >= TASKS_MAX {
+                return Err(End::Misused("too many channels open".to_owned()));
+            }
+            self.start(channel, Streams::Open(self.connection.clone()));
+        }
+        let queue = self.channels.get(&channel).and_then(|live| live.queue.as_ref());
+        match queue.map(|queue| queue.try_send(frame)) {
+            Some(Ok(())) => Ok(()),
+            Some(Err(TrySendError::Full(_))) => Err(End::Misused(format!("too many frames wait on channel {channel}"))),
+            Some(Err(TrySendError::Closed(_))) | None => {
+                self.report_dropped(channel);
+                Ok(())
+            }
+        }
+    }
+
+    /// The queue ends; the channel's task finishes the stream when it gets there.
+    fn on_finish(&mut self, channel: u64) {
+        if let Some(live) = self.channels.get_mut(&channel) {
+            live.queue = None;
+        }
+    }
+
+    fn on_reset(&mut self, channel: u64) {
+        if let Some(live) = self.channels.remove(&channel) {
+            live.reset.cancel();
+        }
+    }
+
+    /// The channel is not in the peer's stream but in its first bytes, for which the link must not wait.
+    fn on_stream(&mut self, stream: Result<(SendStream, RecvStream), ConnectionError>) -> Result<(), End> {
+        let (send, mut recv) = stream.map_err(End::Lost)?;
+        let arrival = async move {
+            match channel::read_name(&mut recv).await {
+                Ok(Some(channel)) => Outcome::Arrived { channel, send, recv },
+                Ok(None) => Outcome::Nothing,
+                Err(violation) => Outcome::Broken(violation),
+            }
+        };
+        self.tasks.spawn(self.tracker.track_future(arrival));
+        Ok(())
+    }
+
+    fn on_outcome(&mut self, outcome: Result<Outcome, JoinError>) -> Result<(), End> {
+        match outcome.map_err(|panic| End::Misused(panic.to_string()))? {
+            Outcome::Arrived { channel, send, recv } => self.on_arrival(channel, send, recv).map_err(End::Broken),
+            Outcome::Over { channel, serial } => {
+                self.on_over(channel, serial);
+                Ok(())
+            }
+            Outcome::Broken(violation) => Err(End::Broken(violation)),
+            Outcome::Nothing => Ok(()),
+        }
+    }
+
+    fn on_arrival(&mut self, channel: u64, send: SendStream, recv: RecvStream) -> Result<(), Violation> {
+        if self.is_ours(channel) {
+            return Err(Violation::NotYours(channel));
+        }
+        if channel == CONTROL {
+            let waiting = self.control.take().ok_or(Violation::Reused(channel))?;
+            // Its task is gone only if the link is about to end.
+            let _ = waiting.send((send, recv));
+            return Ok(());
+        }
+        if self.channels.contains_key(&channel) {
+            return Err(Violation::Reused(channel));
+        }
+        self.start(channel, Streams::Given(send, recv));
+        Ok(())
+    }
+
+    fn on_over(&mut self, channel: u64, serial: u64) {
+        if self.channels.get(&channel).is_some_and(|live| live.serial == serial) {
+            self.channels.remove(&channel);
+        }
+    }
+
+    fn expect_control(&mut self) {
+        let (arrival, streams) = oneshot::channel();
+        self.control = Some(arrival);
+        self.start(CONTROL, Streams::Expect(streams));
+    }
+
+    fn start(&mut self, channel: u64, streams: Streams) {
+        let (sender, queue) = mpsc::channel(QUEUE_FRAMES_MAX);
+        let reset = CancellationToken::new();
+        self.channels_opened += 1;
+        let serial = self.channels_opened;
+        self.channels.insert(channel, Live { queue: Some(sender), reset: reset.clone(), serial });
+        let task = self.channel(channel).run(streams, queue, reset);
+        let task = async move { task.await.map_or_else(Outcome::Broken, |()| Outcome::Over { channel, serial }) };
+        self.tasks.spawn(self.tracker.track_future(task));
+    }
+
+    fn channel(&self, number: u64) -> Channel {
+        Channel { link: self.id, number, frame_bytes_max: self.frame_bytes_max, events: self.events.clone() }
+    }
+
+    /// For a frame that has no channel any more. In a task of its own, as the link must not wait for room.
+    fn report_dropped(&mut self, channel: u64) {
+        let (link, events) = (self.id, self.events.clone());
+        let report = async move {
+            let _ = events.send(LinkEvent::Sent { link, channel }).await;
+            Outcome::Nothing
+        };
+        self.tasks.spawn(self.tracker.track_future(report));
+    }
+
+    fn is_dialer(&self) -> bool {
+        self.connection.side().is_client()
+    }
+
+    /// Whether it is for us to open this channel.
+    fn is_ours(&self, channel: u64) -> bool {
+        if channel == CONTROL { self.is_dialer() } else { (channel % 2 == 1) == self.is_dialer() }
+    }
+
+    /// Closes the connection, unless it is closed, and says why in words.
+    fn close(&mut self, end: End) -> String {
+        let (code, told, reason) = match end {
+            End::Lost(error) => return LinkFault::from(&error).to_string(),
+            End::Broken(violation) => {
+                (CloseCode::Broken, violation.to_string(), format!("the peer broke the protocol: {violation}"))
+            }
+            End::Misused(fault) => {
+                (CloseCode::Done, "an internal fault".to_owned(), format!("an internal fault: {fault}"))
+            }
+            End::Closed(reason) => (CloseCode::Done, reason.clone(), format!("closed on this side: {reason}")),
+            End::Cancelled => (CloseCode::Shutdown, "shutting down".to_owned(), "shutting down".to_owned()),
+        };
+        self.connection.close(code.into(), told.as_bytes());
+        self.tasks.abort_all();
+        reason
+    }
+
+    /// Lets the channels hand over what came before the connection was lost; those that were aborted end at once.
+    async fn wind_up(&mut self, cancel: &CancellationToken) {
+        self.channels.clear();
+        self.control = None;
+        let drained = async { while self.tasks.join_next().await.is_some() {} };
+        tokio::select! {
+            () = drained => {}
+            () = cancel.cancelled() => {}
+        }
+        self.tasks.shutdown().await;
+    }
+}

@@ -1,0 +1,186 @@
+//! One UDP socket that dials and accepts. Not responsible for whom to dial, nor for connections once they stand.
+//!
+//! Strangers can start handshakes without limit, so these run beside each other, and there are two lines of defence:
+//! when several are unfinished, a newcomer must first show that it receives at its address (a retry costs us nothing);
+//! and when all places are taken, the oldest one is given up, since an honest handshake is over within a few round
+//! trips.
+
+use super::tls::{self, CLUSTER_NAME};
+use super::{CloseCode, CutSocket, CutSwitch, Identity, LinkError, LinkFault, Transport};
+use crate::ReplicaId;
+use quinn::{ConnectionError, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Mutex;
+use tokio::task::{AbortHandle, Id, JoinSet};
+
+/// How many accepted connections may be in their handshake at a time.
+pub const HANDSHAKES_MAX: usize = 64;
+
+/// With more unfinished handshakes than this, newcomers have to prove their address.
+const UNPROVEN_MAX: usize = HANDSHAKES_MAX / 4;
+
+/// Connections that wait for [`Endpoint::accept`] to look at them, and the bytes kept for one and for all of them.
+const INCOMING_MAX: usize = 256;
+const INCOMING_BYTES: u64 = 16 << 10;
+const INCOMING_BYTES_TOTAL: u64 = 1 << 20;
+
+/// A connection with a node of the cluster, which replica it is, and where it is.
+pub type Accepted = (quinn::Connection, ReplicaId, SocketAddr);
+
+/// The socket of a node: dials and accepts connections with nodes of its cluster, and with nobody else.
+#[derive(Debug)]
+pub struct Endpoint {
+    quinn: quinn::Endpoint,
+    client: quinn::ClientConfig,
+    dial_timeout: Duration,
+    handshakes: Mutex<Handshakes>,
+}
+
+impl Endpoint {
+    /// Binds the socket. Must be called within a tokio runtime, which then also drives the endpoint.
+    pub fn bind(listen: SocketAddr, identity: &Identity, transport: &Transport, cut: CutSwitch) -> io::Result<Self> {
+        let socket = TokioRuntime.wrap_udp_socket(std::net::UdpSocket::bind(listen)?)?;
+        let socket = Arc::new(CutSocket::new(socket, cut));
+        let server = server_config(identity, transport);
+        let config = EndpointConfig::default();
+        let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))?;
+        let mut client = identity.client();
+        client.transport_config(transport.config());
+        Ok(Self { quinn, client, dial_timeout: transport.dial_timeout, handshakes: Mutex::default() })
+    }
+
+    /// Where it listens; tells the port if it was bound to port 0.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.quinn.local_addr()
+    }
+
+    /// Connects with the node at that address, and tells which replica it is.
+    ///
+    /// This node has then checked the other, but not yet the other this one: a node that refuses us is noticed when the
+    /// connection is used for the first time. Dropping the future gives the attempt up.
+    pub async fn dial(&self, peer: SocketAddr) -> Result<(quinn::Connection, ReplicaId), LinkError> {
+        let fault = match self.quinn.connect_with(self.client.clone(), peer, CLUSTER_NAME) {
+            Ok(connecting) => match established(connecting, self.dial_timeout).await {
+                Ok(dialed) => return Ok(dialed),
+                Err(fault) => fault,
+            },
+            Err(error) => LinkFault::Other(error.to_string()),
+        };
+        Err(LinkError { peer, fault })
+    }
+
+    /// The next node that has connected, or the next that failed to (which is then already logged); none once the
+    /// endpoint is closed. Handshakes go on only while this is being awaited. Cancelling it loses nothing.
+    pub async fn accept(&self) -> Option<Result<Accepted, LinkError>> {
+        let mut handshakes = self.handshakes.lock().await;
+        loop {
+            tokio::select! {
+                incoming = self.quinn.accept() => handshakes.begin(incoming?, self.dial_timeout),
+                Some(result) = handshakes.next() => return Some(result),
+            }
+        }
+    }
+
+    /// Closes all connections, and accepts no more.
+    pub fn close(&self, code: impl Into<VarInt>, reason: &str) {
+        self.quinn.close(code.into(), reason.as_bytes());
+    }
+
+    /// Waits until the peers have been told of all closed connections, or cannot be told.
+    pub async fn wait_idle(&self) {
+        self.quinn.wait_idle().await;
+    }
+}
+
+fn server_config(identity: &Identity, transport: &Transport) -> quinn::ServerConfig {
+    let mut server = identity.server();
+    server
+        .transport_config(transport.config())
+        .max_incoming(INCOMING_MAX)
+        .incoming_buffer_size(INCOMING_BYTES)
+        .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
+    server
+}
+
+/// The accepted connections that are still in their handshake.
+#[derive(Debug, Default)]
+struct Handshakes {
+    tasks: JoinSet<Result<Accepted, LinkError>>,
+    oldest_first: VecDeque<(SocketAddr, AbortHandle)>,
+}
+
+impl Handshakes {
+    fn begin(&mut self, incoming: Incoming, timeout: Duration) {
+        if self.oldest_first.len() >= UNPROVEN_MAX && !incoming.remote_address_validated() {
+            // It can only fail for an address that has been validated.
+            let _ = incoming.retry();
+            return;
+        }
+        if self.oldest_first.len() >= HANDSHAKES_MAX {
+            self.give_up_oldest();
+        }
+        let peer = canonical(incoming.remote_address());
+        self.oldest_first.push_back((peer, self.tasks.spawn(handshake(incoming, peer, timeout))));
+    }
+
+    fn give_up_oldest(&mut self) {
+        let Some((peer, oldest)) = self.oldest_first.pop_front() else { return };
+        if !oldest.is_finished() {
+            tracing::warn!(%peer, "gave up a handshake: too many others are waiting");
+            oldest.abort();
+        }
+    }
+
+    /// The next one to finish; none if there are none.
+    async fn next(&mut self) -> Option<Result<Accepted, LinkError>> {
+        loop {
+            match self.tasks.join_next_with_id().await? {
+                Ok((id, result)) => {
+                    self.forget(id);
+                    return Some(result);
+                }
+                Err(given_up) => self.forget(given_up.id()),
+            }
+        }
+    }
+
+    fn forget(&mut self, id: Id) {
+        self.oldest_first.retain(|(_, task)| task.id() != id);
+    }
+}
+
+async fn handshake(incoming: Incoming, peer: SocketAddr, timeout: Duration) -> Result<Accepted, LinkError> {
+    match established(incoming, timeout).await {
+        Ok((connection, replica)) => Ok((connection, replica, peer)),
+        Err(fault) => {
+            tracing::warn!(%peer, reason = %fault, "refused a connection");
+            Err(LinkError { peer, fault })
+        }
+    }
+}
+
+async fn established(
+    connecting: impl IntoFuture<Output = Result<quinn::Connection, ConnectionError>>,
+    timeout: Duration,
+) -> Result<(quinn::Connection, ReplicaId), LinkFault> {
+    let connection = tokio::time::timeout(timeout, connecting.into_future())
+        .await
+        .map_err(|_| LinkFault::Timeout)?
+        .map_err(|error| LinkFault::from(&error))?;
+    match tls::peer_replica(&connection) {
+        Some(replica) => Ok((connection, replica)),
+        None => {
+            connection.close(CloseCode::Broken.into(), b"the certificate does not name one replica");
+            Err(LinkFault::NoReplica)
+        }
+    }
+}
+
+/// An IPv4 peer of a socket for both families, as everybody else writes its address.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,534 @@
+//! Stories of two nodes on the loopback, over real UDP. Not responsible for lossy networks. Nothing here depends on how
+//! long anything takes, only that it comes to pass.
+
+use super::tls::{self, Authority, Leaf};
+use super::*;
+use crate::ReplicaId;
+use bytes::Bytes;
+use quinn::crypto::rustls::QuicClientConfig;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long anything may take on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+fn secret() -> Secret {
+    Secret::random(&mut rand::rng())
+}
+
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it should have come to pass by now")
+}
+
+struct Node {
+    endpoint: Endpoint,
+    replica: ReplicaId,
+    cut: CutSwitch,
+}
+
+impl Node {
+    fn new(secret: &Secret, number: u128) -> Self {
+        let (replica, cut) = (ReplicaId::from(number), CutSwitch::default());
+        let identity = Identity::from_secret(secret, replica).expect("an identity");
+        let transport = Transport { dial_timeout: PATIENCE, ..Transport::lan() };
+        let endpoint = Endpoint::bind(ANYWHERE, &identity, &transport, cut.clone()).expect("a socket");
+        Self { endpoint, replica, cut }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.endpoint.local_addr().expect("an address")
+    }
+
+    /// The connections of both sides, after both have checked who the other is.
+    async fn connect(&self, other: &Self) -> (quinn::Connection, quinn::Connection) {
+        let (dialed, accepted) =
+            soon(async { tokio::join!(self.endpoint.dial(other.address()), other.accept()) }).await;
+        let (ours, their_replica) = dialed.expect("dialed");
+        let (theirs, our_replica, address) = accepted.expect("accepted");
+        assert_eq!((our_replica, their_replica), (self.replica, other.replica));
+        assert_eq!(address, self.address());
+        (ours, theirs)
+    }
+
+    async fn accept(&self) -> Result<Accepted, LinkError> {
+        self.endpoint.accept().await.expect("an open endpoint")
+    }
+
+    async fn linked(&self, other: &Self) -> (Side, Side) {
+        let (ours, theirs) = self.connect(other).await;
+        (Side::new(ours, 1), Side::new(theirs, 2))
+    }
+}
+
+fn two_nodes() -> (Node, Node) {
+    let secret = secret();
+    (Node::new(&secret, 0xa), Node::new(&secret, 0xb))
+}
+
+/// One side of a link.
+struct Side {
+    handle: LinkHandle,
+    events: mpsc::Receiver<LinkEvent>,
+    tracker: TaskTracker,
+    cancel: CancellationToken,
+}
+
+impl Side {
+    const FRAME_BYTES_MAX: usize = 6 << 20;
+
+    fn new(connection: quinn::Connection, link: u64) -> Self {
+        Self::with_room(connection, link, 16)
+    }
+
+    fn with_room(connection: quinn::Connection, link: u64, room: usize) -> Self {
+        let ((sender, events), tracker, cancel) = (mpsc::channel(room), TaskTracker::new(), CancellationToken::new());
+        let handle = spawn_link(connection, LinkId(link), Self::FRAME_BYTES_MAX, sender, &tracker, cancel.clone());
+        tracker.close();
+        Self { handle, events, tracker, cancel }
+    }
+
+    fn tell(&self, command: LinkCommand) {
+        self.handle.try_send(command).expect("room");
+    }
+
+    fn send(&self, channel: u64, frame: impl Into<Bytes>) {
+        self.tell(LinkCommand::Send { channel, frame: frame.into() });
+    }
+
+    async fn next(&mut self) -> LinkEvent {
+        soon(self.events.recv()).await.expect("an event: `Closed` comes before the end")
+    }
+
+    /// The next event that is not about sending.
+    async fn heard(&mut self) -> LinkEvent {
+        loop {
+            match self.next().await {
+                LinkEvent::Sent { .. } => {}
+                event => return event,
+            }
+        }
+    }
+
+    async fn expect_frame(&mut self, on: u64, payload: &[u8]) {
+        match self.heard().await {
+            LinkEvent::Frame { channel, frame, .. } => assert!(channel == on && frame == payload, "a wrong frame"),
+            event => panic!("not a frame: {event:?}"),
+        }
+    }
+
+    async fn expect_ended(&mut self, on: u64) {
+        assert_eq!(self.heard().await, LinkEvent::Ended { link: self.handle.link(), channel: on });
+    }
+
+    async fn expect_sent(&mut self, on: u64) {
+        assert_eq!(self.next().await, LinkEvent::Sent { link: self.handle.link(), channel: on });
+    }
+
+    async fn expect_closed_after_frames(mut self, frames: usize) -> String {
+        for _ in 0..frames {
+            let event = self.heard().await;
+            assert!(matches!(event, LinkEvent::Frame { .. }), "not a frame: {event:?}");
+        }
+        self.expect_closed().await
+    }
+
+    /// Why the link closed, after which nothing may come and no task be left.
+    async fn expect_closed(mut self) -> String {
+        let reason = match self.heard().await {
+            LinkEvent::Closed { reason, .. } => reason,
+            event => panic!("not closed: {event:?}"),
+        };
+        assert_eq!(soon(self.events.recv()).await, None);
+        soon(self.tracker.wait()).await;
+        reason
+    }
+}
+
+/// A QUIC client that plays by rules of its own.
+fn stranger(config: rustls::ClientConfig) -> (quinn::Endpoint, quinn::ClientConfig) {
+    let endpoint = quinn::Endpoint::client(ANYWHERE).expect("a socket");
+    let config = QuicClientConfig::try_from(config).expect("a config");
+    (endpoint, quinn::ClientConfig::new(Arc::new(config)))
+}
+
+/// A stranger who takes any server of the cluster for good, but shows a certificate of his own, or none.
+fn intruder(cluster: &Secret, own: Option<&Secret>, alpn: &[u8]) -> (quinn::Endpoint, quinn::ClientConfig) {
+    let roots = Authority::from_secret(cluster).and_then(|authority| authority.roots()).expect("roots");
+    let leaf = own.map(|secret| {
+        let authority = Authority::from_secret(secret).expect("an authority");
+        Leaf::issue(&authority, &[tls::CLUSTER_NAME.to_owned()]).expect("a certificate")
+    });
+    stranger(tls::client_config(roots, leaf.as_ref(), alpn).expect("a config"))
+}
+
+/// What both sides say of an intruder: first the server, then the intruder's own link, on which no frame may come.
+async fn refusal(node: &Node, intruder: (quinn::Endpoint, quinn::ClientConfig)) -> (LinkFault, String) {
+    let (endpoint, config) = intruder;
+    let connecting = endpoint.connect_with(config, node.address(), tls::CLUSTER_NAME).expect("an attempt");
+    let (connected, accepted) = soon(async { tokio::join!(connecting, node.accept()) }).await;
+    let reason = match connected {
+        Ok(connection) => {
+            let side = Side::new(connection, 1);
+            side.send(0, "let me in");
+            side.expect_closed().await
+        }
+        Err(error) => LinkFault::from(&error).to_string(),
+    };
+    (accepted.expect_err("refused").fault, reason)
+}
+
+#[tokio::test]
+async fn frames_pass_both_ways_on_every_channel() {
+    let (anna, bert) = two_nodes();
+    let (mut a, mut b) = anna.linked(&bert).await;
+    // Bert speaks first on the control channel, whose stream Anna has yet to open.
+    b.send(0, "early");
+    a.send(0, "hello");
+    b.expect_frame(0, b"hello").await;
+    a.expect_frame(0, b"early").await;
+
+    a.send(1, "question");
+    b.expect_frame(1, b"question").await;
+    b.send(1, "answer");
+    a.expect_frame(1, b"answer").await;
+    b.send(2, "");
+    a.expect_frame(2, b"").await;
+
+    let stats = a.handle.stats();
+    assert!(stats.bytes_sent > 0 && stats.bytes_received > 0 && stats.rtt > Duration::ZERO);
+    assert_eq!(a.handle.remote_address(), bert.address());
+}
+
+#[tokio::test]
+async fn a_big_frame_arrives_whole() {
+    let (anna, bert) = two_nodes();
+    let (mut a, mut b) = anna.linked(&bert).await;
+    let frame: Vec<u8> = (0..5_u32 << 20).map(|i| ((i * 31) >> 7) as u8).collect();
+    a.send(1, frame.clone());
+    a.send(0, "small");
+    let mut sent = [a.next().await, a.next().await];
+    sent.sort_by_key(|event| format!("{event:?}"));
+    assert_eq!(sent, [0, 1].map(|channel| LinkEvent::Sent { link: LinkId(1), channel }));
+    b.expect_frame(0, b"small").await;
+    b.expect_frame(1, &frame).await;
+}
+
+#[tokio::test]
+async fn a_channel_ends_when_both_have_finished_and_its_number_is_free() {
+    let (anna, bert) = two_nodes();
+    let (mut a, mut b) = anna.linked(&bert).await;
+    for _ in 0..3 * CHANNELS_MAX {
+        a.send(1, "question");
+        a.tell(LinkCommand::Finish { channel: 1 });
+        b.expect_frame(1, b"question").await;
+        b.expect_ended(1).await;
+        b.send(1, "answer");
+        b.tell(LinkCommand::Finish { channel: 1 });
+        a.expect_frame(1, b"answer").await;
+        a.expect_ended(1).await;
+        // A reset forgets it at once, though its task may still be ending; the round trip says that both have done so.
+        a.tell(LinkCommand::Reset { channel: 1 });
+        b.tell(LinkCommand::Reset { channel: 1 });
+        b.send(0, "next");
+        a.send(0, "next");
+        a.expect_frame(0, b"next").await;
+        b.expect_frame(0, b"next").await;
+    }
+}
+
+#[tokio::test]
+async fn a_reset_ends_the_channel_at_the_peer_who_may_still_send_into_it() {
+    let (anna, bert) = two_nodes();
+    let (mut a, mut b) = anna.linked(&bert).await;
+    a.send(1, "question");
+    b.expect_frame(1, b"question").await;
+    a.tell(LinkCommand::Reset { channel: 1 });
+    b.expect_ended(1).await;
+    b.send(1, "answer");
+    b.expect_sent(1).await;
+    b.tell(LinkCommand::Reset { channel: 1 });
+    b.send(1, "too late");
+    b.expect_sent(1).await;
+    b.send(0, "still here");
+    a.send(0, "so am I");
+    a.expect_frame(0, b"still here").await;
+    b.expect_frame(0, b"so am I").await;
+}
+
+#[tokio::test]
+async fn nodes_of_two_secrets_refuse_each_other() {
+    let (anna, eve) = (Node::new(&secret(), 0xa), Node::new(&secret(), 0xe));
+    let (dialed, accepted) = soon(async { tokio::join!(eve.endpoint.dial(anna.address()), anna.accept()) }).await;
+    let (dialed, accepted) = (dialed.expect_err("refused"), accepted.expect_err("refused"));
+    assert_eq!(dialed, LinkError { peer: anna.address(), fault: LinkFault::OtherCluster });
+    assert_eq!(accepted, LinkError { peer: eve.address(), fault: LinkFault::RefusedUs });
+    assert!(dialed.to_string().contains("another secret than ours"));
+}
+
+#[tokio::test]
+async fn intruders_are_refused_on_both_sides_and_no_frame_is_answered() {
+    let cluster = secret();
+    let anna = Node::new(&cluster, 0xa);
+    let refused = LinkFault::RefusedUs.to_string();
+    let theirs = refusal(&anna, intruder(&cluster, Some(&secret()), ALPN)).await;
+    assert_eq!(theirs, (LinkFault::OtherCluster, refused.clone()));
+    let none = refusal(&anna, intruder(&cluster, None, ALPN)).await;
+    assert_eq!(none, (LinkFault::NoCertificate, refused));
+    let newer = refusal(&anna, intruder(&cluster, Some(&cluster), b"tidings/2")).await;
+    assert_eq!(newer, (LinkFault::OtherProtocol, LinkFault::OtherProtocol.to_string()));
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_say_which_replica_it_is_is_refused() {
+    let cluster = secret();
+    let anna = Node::new(&cluster, 0xa);
+    let (fault, reason) = refusal(&anna, intruder(&cluster, Some(&cluster), ALPN)).await;
+    assert_eq!(fault, LinkFault::NoReplica);
+    assert!(reason.contains("does not name one replica"), "{reason}");
+}
+
+#[tokio::test]
+async fn nobody_at_an_address_is_said_so() {
+    let (anna, bert) = two_nodes();
+    bert.cut.cut();
+    let error = soon(anna.endpoint.dial(bert.address())).await.expect_err("nobody");
+    assert_eq!(error, LinkError { peer: bert.address(), fault: LinkFault::Timeout });
+}
+
+#[tokio::test]
+async fn a_short_cut_is_survived() {
+    let (anna, bert) = two_nodes();
+    let (mut a, mut b) = anna.linked(&bert).await;
+    a.send(0, "before");
+    b.expect_frame(0, b"before").await;
+    bert.cut.cut();
+    a.send(0, "during");
+    sleep(Duration::from_millis(500)).await;
+    assert!(b.events.try_recv().is_err(), "it is cut off");
+    bert.cut.heal();
+    b.expect_frame(0, b"during").await;
+    b.send(0, "after");
+    a.expect_frame(0, b"after").await;
+}
+
+#[tokio::test]
+async fn a_long_cut_loses_the_link_on_both_sides_and_a_new_one_can_be_had() {
+    let (anna, bert) = two_nodes();
+    let (mut a, mut b) = anna.linked(&bert).await;
+    a.send(0, "before");
+    b.expect_frame(0, b"before").await;
+    a.expect_sent(0).await;
+    bert.cut.cut();
+    assert_eq!(a.expect_closed().await, LinkFault::Timeout.to_string());
+    assert_eq!(b.expect_closed().await, LinkFault::Timeout.to_string());
+    bert.cut.heal();
+    let (a, mut b) = anna.linked(&bert).await;
+    a.send(0, "after");
+    b.expect_frame(0, b"after").await;
+}
+
+/// What a link says of a peer that writes these bytes on streams of its own, one after the other.
+async fn verdict_on(streams: &[&[u8]]) -> String {
+    let (anna, bert) = two_nodes();
+    let (mallory, theirs) = anna.connect(&bert).await;
+    let side = Side::new(theirs, 1);
+    let mut open = Vec::new();
+    for &bytes in streams {
+        let (mut send, recv) = soon(mallory.open_bi()).await.expect("a stream");
+        let finished = bytes.strip_suffix(b"FIN");
+        send.write_all(finished.unwrap_or(bytes)).await.expect("written");
+        if finished.is_some() {
+            send.finish().expect("open");
+        }
+        open.push((send, recv));
+    }
+    let reason = side.expect_closed().await;
+    let told = LinkFault::from(&soon(mallory.closed()).await).to_string();
+    let words = reason.strip_prefix("the peer broke the protocol: ").expect(&reason);
+    assert_eq!(told, format!("closed by the peer: {words}"));
+    words.to_owned()
+}
+
+#[tokio::test]
+async fn a_peer_that_breaks_the_rules_is_told_and_cut_off() {
+    assert_eq!(
+        verdict_on(&[b"\x01\x7f\xff\xff\xff"]).await,
+        "a frame of 2147483647 bytes on channel 1, more than 6291456"
+    );
+    assert_eq!(verdict_on(&[b"\x02"]).await, "a stream for channel 2, which is not the opener's to number");
+    assert_eq!(verdict_on(&[b"\x01", b"\x01"]).await, "a second stream for channel 1");
+    assert_eq!(verdict_on(&[b"\x00", b"\x00"]).await, "a second stream for channel 0");
+    assert_eq!(verdict_on(&[b"\xc0FIN"]).await, "a stream ended before it named its channel");
+    assert_eq!(verdict_on(&[b"\x01\0\0\0\x09FIN"]).await, "channel 1 ended in the middle of a frame");
+    assert_eq!(verdict_on(&[b"\x01\0FIN"]).await, "channel 1 ended in the middle of a frame");
+    assert_eq!(verdict_on(&[b"\x00FIN"]).await, "the control channel ended");
+}
+
+#[tokio::test]
+async fn a_frame_too_long_to_send_closes_the_link() {
+    let (anna, bert) = two_nodes();
+    let (a, b) = anna.linked(&bert).await;
+    a.send(0, vec![0; Side::FRAME_BYTES_MAX + 1]);
+    assert!(a.expect_closed().await.contains("bytes to send"));
+    assert_eq!(b.expect_closed().await, "closed by the peer: an internal fault");
+}
+
+/// A peer that accepts the streams of channels 0 and 1, and reads only the first frame of the control channel.
+async fn read_control_only(peer: &quinn::Connection, payload: &[u8]) -> Vec<(quinn::SendStream, quinn::RecvStream)> {
+    let mut streams = Vec::new();
+    loop {
+        let (send, mut recv) = soon(peer.accept_bi()).await.expect("a stream");
+        let mut name = [0xff];
+        soon(recv.read_exact(&mut name)).await.expect("a name");
+        if name == [0] {
+            let mut frame = vec![0; 4 + payload.len()];
+            soon(recv.read_exact(&mut frame)).await.expect("a frame");
+            assert_eq!(&frame[4..], payload);
+            streams.push((send, recv));
+            return streams;
+        }
+        streams.push((send, recv));
+    }
+}
+
+#[tokio::test]
+async fn a_channel_that_is_not_read_holds_up_no_other_and_gives_every_frame_back_when_reset() {
+    let (anna, bert) = two_nodes();
+    let (ours, theirs) = anna.connect(&bert).await;
+    let mut a = Side::new(ours, 1);
+    for _ in 0..3 {
+        a.send(1, vec![1; 5 << 20]);
+    }
+    a.send(0, "urgent");
+    a.expect_sent(0).await;
+    let _streams = read_control_only(&theirs, b"urgent").await;
+    assert!(a.events.try_recv().is_err(), "nobody reads channel 1");
+    a.tell(LinkCommand::Reset { channel: 1 });
+    for _ in 0..3 {
+        a.expect_sent(1).await;
+    }
+    a.tell(LinkCommand::Close { reason: "enough".to_owned() });
+    assert_eq!(a.expect_closed().await, "closed on this side: enough");
+}
+
+#[tokio::test]
+async fn a_channel_with_too_much_to_send_breaks_the_link() {
+    let (anna, bert) = two_nodes();
+    let (ours, _theirs) = anna.connect(&bert).await;
+    let a = Side::new(ours, 1);
+    let frame = Bytes::from(vec![0; 4 << 20]);
+    for _ in 0..QUEUE_FRAMES_MAX + 3 {
+        while a.handle.try_send(LinkCommand::Send { channel: 1, frame: frame.clone() }).is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(a.expect_closed().await.contains("too many frames wait on channel 1"));
+}
+
+#[tokio::test]
+async fn what_came_before_the_peer_closed_is_still_delivered() {
+    let (anna, bert) = two_nodes();
+    let (ours, theirs) = anna.connect(&bert).await;
+    let (mut a, b) = (Side::with_room(ours, 1, 1), Side::new(theirs, 2));
+    // With room for one event, most of these wait within the link.
+    a.send(0, "hello");
+    for number in 0..10 {
+        b.send(0, vec![number]);
+    }
+    // The close overtakes what is still being sent, so give it time; less than enough would fail, not pass.
+    sleep(Duration::from_millis(500)).await;
+    b.tell(LinkCommand::Close { reason: "good night".to_owned() });
+    b.expect_closed_after_frames(1).await;
+    for number in 0..10 {
+        a.expect_frame(0, &[number]).await;
+    }
+    assert_eq!(a.expect_closed().await, "closed by the peer: good night");
+}
+
+#[tokio::test]
+async fn a_cancel_ends_all_tasks_though_nobody_reads_the_events() {
+    let (anna, bert) = two_nodes();
+    let (ours, theirs) = anna.connect(&bert).await;
+    let (a, b) = (Side::with_room(ours, 1, 1), Side::new(theirs, 2));
+    for channel in [0, 1, 3, 5] {
+        a.send(channel, "one");
+        a.send(channel, "two");
+    }
+    // The first event fills Anna's queue: its channel goes on to its second frame, all others wait after their first.
+    soon(async {
+        while b.events.len() < 5 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    a.cancel.cancel();
+    soon(a.tracker.wait()).await;
+    b.expect_closed_after_frames(5).await;
+    anna.endpoint.close(CloseCode::Shutdown, "bye");
+    bert.endpoint.close(CloseCode::Shutdown, "bye");
+    soon(anna.endpoint.wait_idle()).await;
+    assert!(soon(bert.endpoint.accept()).await.is_none());
+}
+
+#[tokio::test]
+async fn a_dropped_handle_closes_the_link() {
+    let (anna, bert) = two_nodes();
+    let (a, b) = anna.linked(&bert).await;
+    let Side { handle, events: _events, tracker, .. } = a;
+    drop(handle);
+    soon(tracker.wait()).await;
+    assert_eq!(b.expect_closed().await, "closed by the peer: shutting down");
+}
+
+/// Relays between strangers and a node so that no handshake goes beyond the proof of an address: of what the node says,
+/// only retries pass (their first byte starts with four ones). Returns after that many.
+async fn relay_retries(mouth: &UdpSocket, node: SocketAddr, strangers: SocketAddr, retries: usize) {
+    let (mut datagram, mut passed) = ([0; 1500], 0);
+    while passed < retries {
+        let (length, from) = mouth.recv_from(&mut datagram).await.expect("a datagram");
+        let is_retry = datagram[0] & 0xf0 == 0xf0;
+        passed += usize::from(from == node && is_retry);
+        if from != node || is_retry {
+            let to = if from == node { strangers } else { node };
+            mouth.send_to(&datagram[..length], to).await.expect("sent");
+        }
+    }
+}
+
+#[tokio::test]
+async fn strangers_who_never_finish_do_not_stall_a_good_peer() {
+    let cluster = secret();
+    let (anna, bert) = (Node::new(&cluster, 0xa), Node::new(&cluster, 0xb));
+    let bert = Arc::new(bert);
+    let accepting = Arc::clone(&bert);
+    let accepted = tokio::spawn(async move {
+        loop {
+            if let Ok((connection, replica, _)) = accepting.accept().await {
+                return (connection, replica);
+            }
+        }
+    });
+
+    let (endpoint, config) = intruder(&cluster, None, ALPN);
+    let strangers = endpoint.local_addr().expect("an address");
+    let mouth = UdpSocket::bind(ANYWHERE).await.expect("a socket");
+    let address = mouth.local_addr().expect("an address");
+    let attempt = |_| endpoint.connect_with(config.clone(), address, tls::CLUSTER_NAME).expect("an attempt");
+    let _attempts: Vec<_> = (0..3 * HANDSHAKES_MAX).map(attempt).collect();
+    soon(relay_retries(&mouth, bert.address(), strangers, 2 * HANDSHAKES_MAX)).await;
+    let node = bert.address();
+    let relay = tokio::spawn(async move { relay_retries(&mouth, node, strangers, usize::MAX).await });
+
+    let (_connection, replica) = soon(anna.endpoint.dial(bert.address())).await.expect("a link");
+    assert_eq!(replica, bert.replica);
+    assert_eq!(soon(accepted).await.expect("no panic").1, anna.replica);
+    relay.abort();
+}
