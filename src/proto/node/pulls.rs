@@ -6,7 +6,7 @@ use crate::proto::codec;
 use crate::proto::link::{LinkId, Pulling, Sending};
 use crate::proto::message::Message;
 use crate::proto::sync::{Receiver, Sender, Step};
-use crate::proto::time::Instant;
+use crate::proto::time::{Instant, Now};
 use bytes::Bytes;
 use tracing::{debug, error};
 
@@ -33,6 +33,14 @@ impl Node {
         }
         self.want_pull(link, defect);
         true
+    }
+
+    /// Pulls from every peer: somebody waits for what this node lacks.
+    pub fn pull_all(&mut self, now: Now) {
+        self.set_now(now);
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        links.into_iter().for_each(|link| self.want_pull(link, false));
+        self.settle();
     }
 
     fn want_pull(&mut self, link: LinkId, catch_up: bool) {
