@@ -1,3 +1,7 @@
-//! The `tidings` binary.
+//! The `tidings` binary. Not responsible for anything: the commands are in the library, where tests reach them.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidings::cli::main()
+}
