@@ -8,7 +8,6 @@ use crate::store::Record;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::de::Error as _;
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -188,12 +187,6 @@ impl InString {
         }
         belongs
     }
-}
-
-/// An item from a list of the `/v1` routes.
-pub(crate) fn parse_item<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Record, D::Error> {
-    let json = <&RawValue>::deserialize(deserializer)?;
-    parse_line(json.get().as_bytes(), 0).map_err(D::Error::custom)
 }
 
 #[cfg(test)]
