@@ -93,7 +93,7 @@ pub(super) fn status(client: &Client, output: Output) -> Result<(), Failure> {
     }
     let status: Status = client.parse(text.as_bytes())?;
     let facts = status.facts.iter().filter(|(name, _)| *name != "links").flat_map(|(name, value)| fact(name, value));
-    output.table(&["", ""], facts)?;
+    output.table(&[], facts)?;
     let links = status.facts.get("links").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let columns = ["id", "address", "mode", "rtt_ms", "lag"];
     let rows = links.iter().map(|link| columns.map(|column| word(&link[column])).to_vec());

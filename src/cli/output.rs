@@ -40,8 +40,11 @@ impl Output {
 
     pub(super) fn table(self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).set_header(header.iter().map(|name| Cell::new(name.to_uppercase())));
-        table.add_rows(rows);
+        table.load_style(presets::NOTHING).add_rows(rows);
+        if !header.is_empty() {
+            table.set_header(header.iter().map(|name| Cell::new(name.to_uppercase())));
+        }
+        table.column_iter_mut().for_each(|column| _ = column.set_padding((0, 2)));
         let text = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n");
         self.line(&text)
     }
