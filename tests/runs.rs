@@ -451,6 +451,7 @@ impl<'d> Run<'d> {
         let first = self.alive[0];
         for &one in &self.alive {
             assert_eq!(self.shown[one].context, self.shown[first].context, "contexts of {one} and {first}");
+            assert_eq!(self.shown[one].audit, self.shown[first].audit, "{one} and {first} would go on syncing");
             for (key, shown) in self.shown[one].keys.iter().enumerate() {
                 let (mine, theirs) = (&shown.context, &self.shown[first].keys[key].context);
                 assert_eq!(self.visible(one, key), self.visible(first, key), "key {key} at {one} and {first}");

@@ -135,6 +135,41 @@ fn a_write_travels_with_the_removal_its_writer_saw() {
     assert_eq!((z.get("note"), z.get("kettle")), (Some("the kettle is gone"), None));
 }
 
+/// What went wrong elsewhere: what a lost source had left pending was summed up as each had come to it, and two that
+/// held the same went on syncing for ever. Once a bound that is partly settled at one, once a tombstone that one has and
+/// that had been truncated before the other asked.
+#[test]
+fn what_a_lost_source_left_comes_to_rest() {
+    for half_settled in [true, false] {
+        let [mut s, mut x, mut y, mut z] = [0, 1, 2, 3].map(Replica::new);
+        s.put("kettle", "on");
+        s.put("lamp", "on");
+        for to in [&mut x, &mut y, &mut z] {
+            pull(&mut s, to);
+        }
+        if half_settled {
+            x.delete("lamp");
+            pull(&mut x, &mut s);
+            s.delete("kettle");
+            s.truncate();
+            pull_in_order(0, 1, &mut s, &mut y);
+            pull(&mut x, &mut y);
+            pull(&mut x, &mut z);
+        } else {
+            s.delete("kettle");
+            pull_in_order(0, 1, &mut s, &mut z);
+            s.truncate();
+            pull_in_order(0, 1, &mut s, &mut y);
+        }
+        drop(s);
+        let mut rest = [y, z];
+        sync_all(&mut rest);
+        assert_eq!([rest[0].get("kettle"), rest[1].get("kettle")], [None, None]);
+        assert_ne!(rest[0].map.audit().pending, 0, "it stays pending");
+        assert_eq!(rest[0].map.audit(), rest[1].map.audit(), "half settled: {half_settled}");
+    }
+}
+
 /// What went wrong elsewhere: a replica lost its unsynced tail, a peer pushed on the context it had had before, and its
 /// context then covered what it no longer had. A third of such runs diverged.
 #[test]
