@@ -52,6 +52,8 @@ fn truncated_beside_put() {
         s.now += 60;
         assert_eq!(s.truncate(), 1);
         pull(&mut s, &mut d);
+        let served = d.map.registers("k").iter().filter(|(_, r)| r.value.is_none()).count();
+        assert_eq!(served, usize::from(!expires), "a tombstone stays, and what expires goes");
         pull(&mut d, &mut p);
 
         let mut all = [x, s, d, p, q];
