@@ -84,7 +84,8 @@ impl Store {
         let identity = identity.map_err(|e| Error::config("secret", e.to_string()))?;
         let cut = CutSwitch::default();
         let cannot_listen = |source| Error::Listen { address: config.listen.to_string(), source };
-        let endpoint = Endpoint::bind(config.listen, &identity, &Transport::lan(), cut.clone()).map_err(cannot_listen)?;
+        let endpoint =
+            Endpoint::bind(config.listen, &identity, &Transport::lan(), cut.clone()).map_err(cannot_listen)?;
         let listen = endpoint.local_addr().map_err(cannot_listen)?;
         let address = config.advertise.clone().unwrap_or_else(|| advertised(listen, &config.join).to_string());
         let node_config = node_config(&config, replica, rng.random(), address, listen);

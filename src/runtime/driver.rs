@@ -8,7 +8,7 @@ use super::clock::SystemClock;
 use super::net::{CloseCode, Endpoint, FRAME_BYTES_MAX, LinkCommand, LinkError, LinkEvent, LinkHandle, spawn_link};
 use super::storage::Storage;
 use crate::crdt::{Dot, Key, ReplicaId};
-use crate::proto::link::LinkId;
+use crate::proto::link::{DUPLICATE, LinkId};
 use crate::proto::node::{Input, Node, Output};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -228,7 +228,7 @@ impl Driver {
 
     /// Once for each address and reason: a peer that stays away is tried for ever.
     fn report_failure(&mut self, address: String, error: String) {
-        if self.failures.get(&address) == Some(&error) {
+        if self.failures.get(&address) == Some(&error) || error.contains(DUPLICATE) {
             debug!(address, error, "no link");
             return;
         }

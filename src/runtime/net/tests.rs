@@ -4,6 +4,7 @@
 use super::tls::{self, Authority, Leaf};
 use super::*;
 use crate::ReplicaId;
+use crate::proto::link::LinkId;
 use bytes::Bytes;
 use quinn::crypto::rustls::QuicClientConfig;
 use std::net::{Ipv4Addr, SocketAddr};
