@@ -188,14 +188,14 @@ impl Driver {
     }
 
     fn on_commands(&mut self, commands: &mut Vec<Command>) {
-        let commands: Vec<Command> = commands.drain(..).collect();
+        let commands = std::mem::take(commands);
         let replies =
             self.round(|node, now| commands.into_iter().map(|command| execute(node, now, command)).collect::<Vec<_>>());
         replies.into_iter().flatten().for_each(|reply| reply());
     }
 
     fn on_events(&mut self, events: &mut Vec<LinkEvent>) {
-        let events: Vec<LinkEvent> = events.drain(..).collect();
+        let events = std::mem::take(events);
         for event in &events {
             if let LinkEvent::Closed { link, reason } = event {
                 self.forget_link(*link, reason);
