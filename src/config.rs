@@ -104,7 +104,7 @@ impl Config {
 }
 
 impl ConfigBuilder {
-    /// Keeps the state in this directory.
+    /// Keeps the state in this directory. Not yet: for now the state lives in memory, and the store says so in its log.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.storage = Some(Storage::Directory(directory.into()));
         self
