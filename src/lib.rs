@@ -61,6 +61,8 @@
 //! | [`proto`] | the machines: one pull, the node that owns map and links; messages and their bytes |
 //! | [`crdt`] | the map: contexts, registers, entries, deltas |
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "net")]
