@@ -163,8 +163,11 @@ fn read_small<T: DeserializeOwned>(reader: &mut Reader<'_>) -> Result<T> {
 }
 
 fn write_delta(writer: &mut Writer, delta: &Delta) {
-    writer.context(&delta.base);
-    writer.context_since(&delta.base, &delta.snapshot);
+    // The sender need not have all that it builds on: the base is the receiver's.
+    let common = delta.base.meet(&delta.snapshot);
+    writer.context(&common);
+    writer.context_since(&common, &delta.base);
+    writer.context_since(&common, &delta.snapshot);
     writer.context(&delta.bound);
     writer.flag(delta.live.is_some());
     if let Some(live) = &delta.live {
@@ -174,8 +177,9 @@ fn write_delta(writer: &mut Writer, delta: &Delta) {
 }
 
 fn read_delta(reader: &mut Reader<'_>, frame: &Bytes, entries_max: usize) -> Result<Delta> {
-    let base = reader.context()?;
-    let snapshot = reader.context_since(&base)?;
+    let common = reader.context()?;
+    let base = reader.context_since(&common)?;
+    let snapshot = reader.context_since(&common)?;
     let bound = reader.context()?;
     let live = if reader.flag()? { Some(reader.dot_set()?) } else { None };
     let entries = read_entries(reader, frame, entries_max, &snapshot, &bound)?;

@@ -68,6 +68,7 @@ impl Writer {
 
     /// What `context` has beyond `reference`, which it includes.
     pub(crate) fn context_since(&mut self, reference: &CausalContext, context: &CausalContext) {
+        debug_assert!(context.includes(reference), "{context:?} since {reference:?}");
         let changed: Vec<Dot> = context.missing_from(reference).collect();
         self.dots(changed.into_iter());
     }

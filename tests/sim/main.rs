@@ -15,4 +15,5 @@ mod oracle;
 
 mod dense;
 mod runs;
+mod stories;
 mod world;
