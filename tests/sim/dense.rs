@@ -7,6 +7,7 @@
 use crate::world::{World, address, id};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tidings::proto::codec;
 use tidings::proto::link::{CONTROL, LinkId};
 use tidings::proto::node::{Input, Node, Output};
 use tidings::proto::time::Now;
@@ -42,6 +43,8 @@ pub(crate) struct Dense {
     next: u64,
     /// A frame counts as taken only when it has arrived, so that the sender makes the rest of a pull one by one.
     pub(crate) slow: bool,
+    /// The run is being replayed: each frame is told.
+    pub(crate) telling: bool,
     pub(crate) catch_ups: usize,
 }
 
@@ -55,7 +58,7 @@ pub(crate) struct Way {
 
 impl Dense {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, wires: BTreeMap::new(), next: 1, slow: false, catch_ups: 0 }
+        Self { world, wires: BTreeMap::new(), next: 1, slow: false, telling: false, catch_ups: 0 }
     }
 
     /// Something happens to a node, and what it then wants is done.
@@ -131,12 +134,8 @@ impl Dense {
             self.cut(old);
         }
         self.wires.insert(link, Wire::new([from, to]));
-        let connected = |address: String, dialed, who| Input::Connected {
-            link: LinkId(link),
-            address,
-            dialed,
-            identity: id(who),
-        };
+        let connected =
+            |address: String, dialed, who| Input::Connected { link: LinkId(link), address, dialed, identity: id(who) };
         self.tell(from, connected(address(to), true, to));
         self.tell(to, connected(format!("from {from}"), false, from));
         link
@@ -229,6 +228,13 @@ impl Dense {
         let Some(wire) = self.wires.get_mut(&link) else { return };
         let Some(item) = wire.queues[side].get_mut(&channel).and_then(VecDeque::pop_front) else { return };
         let (sender, receiver, link) = (wire.ends[side], wire.ends[1 - side], LinkId(link));
+        if self.telling {
+            let frame = match &item {
+                Item::Frame(frame) | Item::Forged(frame) => codec::decode(frame, None).map(|m| format!("{m:?}")),
+                Item::Ended => Ok("ended".to_owned()),
+            };
+            eprintln!("  {sender} to {receiver}, link {} channel {channel}: {frame:?}", link.0);
+        }
         match item {
             Item::Frame(frame) => {
                 self.act(receiver, |node, now| node.handle(now, Input::Frame { link, channel, frame }));
@@ -276,13 +282,7 @@ impl Dense {
 
 impl Wire {
     fn new(ends: [usize; 2]) -> Self {
-        Self {
-            ends,
-            alive: true,
-            told: [false; 2],
-            queues: Default::default(),
-            reset: Default::default(),
-        }
+        Self { ends, alive: true, told: [false; 2], queues: Default::default(), reset: Default::default() }
     }
 
     fn side_of(&self, who: usize) -> usize {

@@ -1,6 +1,6 @@
 //! What holds in every run, however the frames of whole nodes are cut, reordered and overlapped.
 
-use crate::dense::{Dense, Way};
+use crate::dense::Dense;
 use crate::dice::{Dice, for_each_seed};
 use crate::world::{START, World};
 use std::time::Duration;
@@ -48,6 +48,7 @@ impl<'d> Run<'d> {
         let mut dense = Dense::new(world);
         (0..nodes).for_each(|who| dense.drain(who));
         let (expiring, noisy) = (dice.percent(25), *dice.pick(&[0, 10, 50]));
+        dense.telling = dice.is_telling();
         dense.slow = dice.percent(50);
         Self { dice, dense, nodes, expiring, noisy }
     }
@@ -140,13 +141,8 @@ impl<'d> Run<'d> {
                 return;
             }
             let way = *self.dice.pick(&ways);
-            self.deliver(way);
+            self.dense.deliver(way);
         }
-    }
-
-    fn deliver(&mut self, way: Way) {
-        self.dice.tell(|| format!("  {way:?}"));
-        self.dense.deliver(way);
     }
 
     fn lose_a_link(&mut self) {
@@ -183,7 +179,7 @@ impl<'d> Run<'d> {
                 return;
             }
             let way = *self.dice.pick(&ways);
-            self.deliver(way);
+            self.dense.deliver(way);
         }
         if self.dice.percent(50) {
             self.dice.tell(|| format!("and link {link} is lost"));
@@ -197,7 +193,9 @@ impl<'d> Run<'d> {
         self.dense.slow = false;
         self.dense.disconnect_all();
         for one in 0..self.nodes {
-            (one + 1..self.nodes).for_each(|other| drop(self.dense.reconnect(one, other)));
+            for other in one + 1..self.nodes {
+                self.dense.reconnect(one, other);
+            }
         }
         self.dense.settle(None);
         for _ in 0..3 * self.nodes {
