@@ -13,7 +13,9 @@ mod dice;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+mod clusters;
 mod dense;
 mod runs;
 mod stories;
+mod timed;
 mod world;
