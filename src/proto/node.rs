@@ -150,7 +150,7 @@ pub struct Node {
     outputs: VecDeque<Output>,
     changes: VecDeque<Change>,
     now: Now,
-    /// Grows with the map's context: `own` by writes here, `any` by all.
+    /// Grows with the map's context: `any` by all writes; `own` is what that was at the last one made here.
     own_version: u64,
     any_version: u64,
     /// When others' dots first arrived that have not been passed on, and announced.
@@ -378,8 +378,8 @@ impl Node {
     }
 
     fn on_local_write(&mut self, key: Key<'_>) {
-        self.own_version += 1;
         self.any_version += 1;
+        self.own_version = self.any_version;
         for sending in self.links.values_mut().flat_map(|link| link.sending.values_mut()) {
             sending.sender.on_write(key);
         }

@@ -43,6 +43,8 @@ pub(crate) struct Dense {
     next: u64,
     /// A frame counts as taken only when it has arrived, so that the sender makes the rest of a pull one by one.
     pub(crate) slow: bool,
+    /// Frames that had come before a node reset their channel are handed to it all the same.
+    pub(crate) late: bool,
     /// The run is being replayed: each frame is told.
     pub(crate) telling: bool,
     pub(crate) catch_ups: usize,
@@ -58,7 +60,7 @@ pub(crate) struct Way {
 
 impl Dense {
     pub(crate) fn new(world: World) -> Self {
-        Self { world, wires: BTreeMap::new(), next: 1, slow: false, telling: false, catch_ups: 0 }
+        Self { world, wires: BTreeMap::new(), next: 1, slow: false, late: false, telling: false, catch_ups: 0 }
     }
 
     /// Something happens to a node, and what it then wants is done.
@@ -118,7 +120,9 @@ impl Dense {
             return;
         }
         wire.queues[side].remove(&channel);
-        wire.queues[1 - side].remove(&channel);
+        if !self.late {
+            wire.queues[1 - side].remove(&channel);
+        }
         if !wire.reset[1 - side].contains(&channel) {
             wire.queues[side].entry(channel).or_default().push_back(Item::Ended);
         }

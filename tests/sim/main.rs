@@ -15,6 +15,7 @@ mod oracle;
 
 mod clusters;
 mod dense;
+mod poison;
 mod runs;
 mod stories;
 mod timed;

@@ -50,6 +50,7 @@ impl<'d> Run<'d> {
         let (expiring, noisy) = (dice.percent(25), *dice.pick(&[0, 10, 50]));
         dense.telling = dice.is_telling();
         dense.slow = dice.percent(50);
+        dense.late = dice.percent(50);
         Self { dice, dense, nodes, expiring, noisy }
     }
 
@@ -190,7 +191,7 @@ impl<'d> Run<'d> {
     /// All is mended, nobody writes, and all come to agree.
     fn mend(&mut self) {
         self.dense.world.blind = true;
-        self.dense.slow = false;
+        (self.dense.slow, self.dense.late) = (false, false);
         self.dense.disconnect_all();
         for one in 0..self.nodes {
             for other in one + 1..self.nodes {
