@@ -3,7 +3,8 @@
 use crate::dice::for_each_seed;
 use crate::world::{START, id};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use tidings::crdt::Retention;
 use tidings::proto::codec;
 use tidings::proto::config::NodeConfig;
 use tidings::proto::link::{CONTROL, LinkId};
@@ -24,7 +25,7 @@ fn victim() -> Node {
     for key in [b"kettle", b"mirror"] {
         node.put(now(), Key::usr(key), b"on", None);
     }
-    node.handle(now(), Input::Connected { link: LINK, address: "x".into(), dialed: true, identity: id(1) });
+    link_up(&mut node, false);
     node
 }
 
@@ -40,22 +41,61 @@ fn hello(map: &OrMap) -> Bytes {
     codec::encode(&Message::Hello(hello), None)
 }
 
-/// All frames that the two really exchange, with the channel, in order: what the victim hears in a sync both ways.
-fn real_frames() -> Vec<(u64, Bytes, Option<Begin>)> {
+/// What the victim hears of an honest peer, in order.
+#[derive(Clone, Debug)]
+struct Heard {
+    channel: u64,
+    frame: Bytes,
+    /// A chunk can only be read with the beginning of its pull.
+    begun: Option<Begin>,
+    /// Before it, the link was lost, and there is a new one.
+    anew: bool,
+}
+
+/// All that the two exchange in a sync both ways, then after the link was lost, while the peer deletes and truncates; and
+/// a push at the end.
+fn real_frames(chunk_entries: usize) -> Vec<Heard> {
     let mut config = NodeConfig::new(id(1));
     config.boot = 5;
-    config.chunk_entries = 1;
+    config.chunk_entries = chunk_entries;
+    config.retention = Retention { keep_ms: 0, count_max: 0, spare_ms: 0 };
     let mut peer = Node::new(config, now());
     let mut victim = victim();
     peer.put(now(), Key::usr(b"kettle"), b"off", Some(START + 50_000));
+    peer.put(now(), Key::usr(b"nail"), b"rusty", None);
     peer.put(now(), Key::usr(b"lamp"), b"dim", None);
     peer.delete(now(), Key::usr(b"lamp"));
-    peer.handle(now(), Input::Connected { link: LINK, address: "v".into(), dialed: false, identity: id(0) });
     let mut heard = Vec::new();
-    for _ in 0..100 {
-        let (to_victim, to_peer) = (frames_of(&mut peer), frames_of(&mut victim));
+    for anew in [false, true] {
+        let connected = Input::Connected { link: LINK, address: "v".into(), dialed: false, identity: id(0) };
+        if anew {
+            peer.handle(now(), Input::Disconnected { link: LINK });
+            peer.delete(now(), Key::usr(b"nail"));
+            let later = Now { instant: Instant::from_micros(6_000_000), ..now() };
+            peer.handle(later, Input::Timeout);
+            link_up(&mut victim, true);
+        }
+        peer.handle(now(), connected);
+        talk(&mut peer, &mut victim, anew, &mut heard);
+    }
+    peer.put(now(), Key::usr(b"kettle"), b"late", None);
+    talk(&mut peer, &mut victim, false, &mut heard);
+    let mut begins: BTreeMap<u64, Begin> = BTreeMap::new();
+    for one in &mut heard {
+        one.begun = begins.get(&one.channel).cloned();
+        if let Ok(Message::Begin(begin)) = codec::decode(&one.frame, None) {
+            begins.insert(one.channel, begin);
+        }
+    }
+    heard
+}
+
+/// Until both are silent.
+fn talk(peer: &mut Node, victim: &mut Node, mut anew: bool, heard: &mut Vec<Heard>) {
+    for _ in 0..60 {
+        let (to_victim, to_peer) = (frames_of(peer), frames_of(victim));
         for (channel, frame) in to_victim {
-            heard.push((channel, frame.clone(), None));
+            heard.push(Heard { channel, frame: frame.clone(), begun: None, anew: std::mem::take(&mut anew) });
             victim.handle(now(), Input::Frame { link: LINK, channel, frame });
             peer.handle(now(), Input::Sent { link: LINK, channel });
         }
@@ -64,17 +104,33 @@ fn real_frames() -> Vec<(u64, Bytes, Option<Begin>)> {
             victim.handle(now(), Input::Sent { link: LINK, channel });
         }
     }
-    peer.put(now(), Key::usr(b"kettle"), b"late", None);
-    heard.extend(frames_of(&mut peer).into_iter().map(|(channel, frame)| (channel, frame, None)));
-    // A chunk can only be read with the beginning of its pull.
-    let mut begins: BTreeMap<u64, Begin> = BTreeMap::new();
-    for (channel, frame, begun) in &mut heard {
-        *begun = begins.get(channel).cloned();
-        if let Ok(Message::Begin(begin)) = codec::decode(frame, None) {
-            begins.insert(*channel, begin);
-        }
+}
+
+fn link_up(node: &mut Node, anew: bool) {
+    if anew {
+        node.handle(now(), Input::Disconnected { link: LINK });
     }
-    heard
+    node.handle(now(), Input::Connected { link: LINK, address: "x".into(), dialed: true, identity: id(1) });
+}
+
+/// A node that has heard so much.
+fn after(heard: &[Heard], next: Option<&Heard>) -> Node {
+    let mut node = victim();
+    for one in heard {
+        hear(&mut node, one);
+    }
+    if next.is_some_and(|next| next.anew) {
+        link_up(&mut node, true);
+    }
+    while node.poll_output().is_some() {}
+    node
+}
+
+fn hear(node: &mut Node, one: &Heard) {
+    if one.anew {
+        link_up(node, true);
+    }
+    node.handle(now(), Input::Frame { link: LINK, channel: one.channel, frame: one.frame.clone() });
 }
 
 fn frames_of(node: &mut Node) -> Vec<(u64, Bytes)> {
@@ -118,39 +174,34 @@ fn feed(node: &mut Node, channel: u64, frame: Bytes, begun: Option<&Begin>) {
 
 #[test]
 fn poison_message_with_any_byte_changed() {
-    let frames = real_frames();
-    let kinds: std::collections::BTreeSet<u8> = frames.iter().map(|(_, frame, _)| frame[0]).collect();
-    assert!(kinds.len() >= 6, "the frames are of too few kinds: {kinds:?}");
     let mut fed = 0;
-    for (i, (channel, frame, begun)) in frames.iter().enumerate() {
-        for position in 0..frame.len() {
-            for change in [1, 0x80, 0xff, 0x10] {
-                let mut node = victim();
-                for (channel, frame, _) in &frames[..i] {
-                    node.handle(now(), Input::Frame { link: LINK, channel: *channel, frame: frame.clone() });
+    for chunk_entries in [1, 100] {
+        let frames = real_frames(chunk_entries);
+        let kinds: BTreeSet<u8> = frames.iter().map(|one| one.frame[0]).collect();
+        assert!(kinds.is_superset(&[0, 3, 5, 6, 7, 9, 10].into()), "the frames are of too few kinds: {kinds:?}");
+        for (i, Heard { channel, frame, begun, .. }) in frames.iter().enumerate() {
+            for position in 0..frame.len() {
+                for change in [1, 3, 0x80, 0xff, 0x10] {
+                    let mut node = after(&frames[..i], Some(&frames[i]));
+                    let mut bytes = frame.to_vec();
+                    bytes[position] ^= change;
+                    feed(&mut node, *channel, bytes.into(), begun.as_ref());
+                    // What it now has must not stop it later either.
+                    frames[i + 1..].iter().for_each(|one| hear(&mut node, one));
+                    fed += 1;
                 }
-                while node.poll_output().is_some() {}
-                let mut bytes = frame.to_vec();
-                bytes[position] ^= change;
-                feed(&mut node, *channel, bytes.into(), begun.as_ref());
-                fed += 1;
             }
         }
     }
-    eprintln!("{fed} poisoned frames of kinds {kinds:?}");
+    eprintln!("{fed} poisoned frames");
 }
 
 #[test]
 fn poison_message_of_random_bytes_or_cut_short() {
-    let frames = real_frames();
+    let frames = real_frames(1);
     for_each_seed(20_000, |dice| {
-        let mut node = victim();
-        let greeted = dice.below(frames.len() + 1);
-        for (channel, frame, _) in &frames[..greeted] {
-            node.handle(now(), Input::Frame { link: LINK, channel: *channel, frame: frame.clone() });
-        }
-        while node.poll_output().is_some() {}
-        let (channel, frame, begun) = dice.pick(&frames).clone();
+        let mut node = after(&frames[..dice.below(frames.len() + 1)], None);
+        let Heard { channel, frame, begun, .. } = dice.pick(&frames).clone();
         let bytes: Bytes = match dice.below(3) {
             0 => frame.slice(..dice.below(frame.len())),
             1 => (0..dice.below(60)).map(|_| dice.below(256) as u8).collect(),
@@ -166,26 +217,14 @@ fn poison_message_of_random_bytes_or_cut_short() {
 /// A valid message where it has no place closes the link, and changes nothing.
 #[test]
 fn poison_message_out_of_turn() {
-    let frames = real_frames();
-    for (channel, frame, _) in &frames {
-        for (_, first, _) in &frames[..1] {
-            let mut node = victim();
-            while node.poll_output().is_some() {}
-            if *channel == CONTROL && frame != first {
-                let before = state(&node);
-                node.handle(now(), Input::Frame { link: LINK, channel: CONTROL, frame: frame.clone() });
-                assert!(is_closed(&mut node), "before the hello: {frame:?}");
-                assert_eq!(before, state(&node));
-            }
-            let mut node = victim();
-            node.handle(now(), Input::Frame { link: LINK, channel: CONTROL, frame: first.clone() });
-            while node.poll_output().is_some() {}
-            let before = state(&node);
-            if *channel != CONTROL {
-                node.handle(now(), Input::Frame { link: LINK, channel: CONTROL, frame: frame.clone() });
-                assert!(is_closed(&mut node), "on the control channel: {frame:?}");
-                assert_eq!(before, state(&node));
-            }
-        }
+    let frames = real_frames(1);
+    for one in &frames[1..] {
+        let greeted = usize::from(one.channel != CONTROL);
+        let mut node = after(&frames[..greeted], None);
+        let before = state(&node);
+        let hello = one.frame[0] == frames[0].frame[0];
+        node.handle(now(), Input::Frame { link: LINK, channel: CONTROL, frame: one.frame.clone() });
+        assert!(hello || is_closed(&mut node), "out of turn on the control channel: {one:?}");
+        assert_eq!(before, state(&node));
     }
 }
