@@ -189,7 +189,8 @@ impl Node {
                     return Err("too many pulls at once".to_owned());
                 }
                 state.learn(&pull.base);
-                state.sending.insert(channel, Sending { sender: Sender::new(&self.map, &pull), in_flight: 0 });
+                let sender = Sender::new(&self.map, &pull).with_chunk_entries(self.config.chunk_entries);
+                state.sending.insert(channel, Sending { sender, in_flight: 0 });
             }
             message => {
                 // A pull that has been answered, or was reset: what is left of it on the way is nobody's fault.
