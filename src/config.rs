@@ -30,9 +30,9 @@ pub enum Profile {
 ///
 /// ```
 /// use tidings::{Config, Secret};
-/// let config = Config::builder().in_memory().listen("127.0.0.1:0").secret(Secret::random()).build();
+/// let config = Config::builder().in_memory().listen("127.0.0.1:0").secret(Secret::random(&mut rand::rng())).build();
 /// assert!(config.is_ok());
-/// let error = Config::builder().in_memory().listen("here").secret(Secret::random()).build().unwrap_err();
+/// let error = Config::builder().in_memory().listen("here").secret(Secret::random(&mut rand::rng())).build().unwrap_err();
 /// assert!(error.to_string().starts_with("listen: "));
 /// ```
 #[derive(Clone, Debug)]
@@ -77,10 +77,10 @@ impl Config {
     pub const LISTEN_DEFAULT: &str = "127.0.0.1:7400";
 
     /// No key may be allowed to be longer than this: a key must fit into a frame with room to spare.
-    pub const KEY_BYTES_CEILING: usize = 64 * 1024;
+    pub const KEY_BYTES_CEILING: usize = crate::Key::BYTES_MAX;
 
-    /// No value may be allowed to be larger than this.
-    pub const VALUE_BYTES_CEILING: usize = 64 * 1024 * 1024;
+    /// No value may be allowed to be larger than this: a frame holds an entry with a few concurrent ones.
+    pub const VALUE_BYTES_CEILING: usize = 4 * 1024 * 1024;
 
     /// Settings with their defaults; [`secret`](ConfigBuilder::secret) and one of [`data_dir`](ConfigBuilder::data_dir)
     /// and [`in_memory`](ConfigBuilder::in_memory) have none and must be given.
@@ -104,7 +104,7 @@ impl Config {
 }
 
 impl ConfigBuilder {
-    /// Keeps the state in this directory.
+    /// Keeps the state in this directory. Not yet: for now the state lives in memory, and the store says so in its log.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.storage = Some(Storage::Directory(directory.into()));
         self
@@ -230,7 +230,7 @@ fn check_range(setting: &'static str, bytes: usize, ceiling: usize) -> Result<()
     Err(Error::config(setting, format!("{bytes} is not between 1 and {ceiling} bytes")))
 }
 
-fn check_address(setting: &'static str, address: &str) -> Result<(), Error> {
+pub(crate) fn check_address(setting: &'static str, address: &str) -> Result<(), Error> {
     let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse().ok());
     match port {
         Some(1u16..) => Ok(()),
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     fn builder() -> ConfigBuilder {
-        Config::builder().in_memory().secret(Secret::random())
+        Config::builder().in_memory().secret(Secret::random(&mut rand::rng()))
     }
 
     fn refusal(builder: ConfigBuilder) -> String {
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_named() {
         assert!(refusal(Config::builder().in_memory()).starts_with("secret: "));
-        assert!(refusal(Config::builder().secret(Secret::random())).starts_with("data_dir: "));
+        assert!(refusal(Config::builder().secret(Secret::random(&mut rand::rng()))).starts_with("data_dir: "));
         assert!(refusal(builder().listen("localhost")).starts_with("listen: "));
         assert!(refusal(builder().join(["here:0"])).starts_with("join: "));
         assert!(refusal(builder().advertise(":7400")).starts_with("advertise: "));

@@ -60,6 +60,16 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// A typed value has no JSON form, or what is stored is not one of that type. Nothing changed.
+    #[error("not a JSON value of this type: {source}")]
+    Value {
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// This node does not have all that the session has seen, and did not get it in time. Nothing changed; wait longer,
+    /// or ask another node.
+    #[error("this node does not have all that the session has seen yet; wait longer, or ask another node")]
+    NotYetHere,
     /// The store was closed, or has left its cluster, before the operation began. Nothing changed; open it again.
     #[error("the store is closed")]
     Closed,

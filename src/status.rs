@@ -101,3 +101,13 @@ pub struct StorageStatus {
     /// `memory`, or the engine's name.
     pub kind: String,
 }
+
+impl BytesStatus {
+    /// Both together, purpose by purpose.
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        for (sum, bytes) in [(&mut self.sent, &other.sent), (&mut self.received, &other.received)] {
+            bytes.iter().for_each(|(purpose, bytes)| *sum.entry(purpose.clone()).or_default() += bytes);
+        }
+        self
+    }
+}

@@ -11,7 +11,7 @@ use crate::runtime::net::{CutSwitch, Endpoint, Identity, LinkStats, Transport};
 use crate::runtime::storage::MemoryStorage;
 use crate::status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 use crate::types::{Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, Session, Written};
-use crate::{Config, Error};
+use crate::{Config, Error, Profile, Storage};
 use bytes::Bytes;
 use rand::RngExt;
 use serde::Serialize;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
+use tracing::info;
 
 /// How many commands may wait for the driver; further callers wait for room.
 const COMMANDS_MAX: usize = 1024;
@@ -78,13 +79,19 @@ impl Store {
     ///
     /// [`Error::Listen`] if the address cannot be had; [`Error::InvalidConfig`] if the secret cannot be used.
     pub async fn open(config: Config) -> Result<Self, Error> {
+        if let Storage::Directory(directory) = &config.storage {
+            info!(directory = %directory.display(), "the state is not kept on disk yet: it lives in memory only");
+        }
+        let transport = match config.profile {
+            Profile::Lan => Transport::lan(),
+        };
         let mut rng = rand::rng();
         let replica = ReplicaId::random(&mut rng);
         let identity = Identity::from_secret(&config.secret, replica);
         let identity = identity.map_err(|e| Error::config("secret", e.to_string()))?;
         let cut = CutSwitch::default();
         let cannot_listen = |source| Error::Listen { address: config.listen.to_string(), source };
-        let endpoint = Endpoint::bind(config.listen, &identity, &Transport::lan(), cut.clone()).map_err(cannot_listen)?;
+        let endpoint = Endpoint::bind(config.listen, &identity, &transport, cut.clone()).map_err(cannot_listen)?;
         let listen = endpoint.local_addr().map_err(cannot_listen)?;
         let address = config.advertise.clone().unwrap_or_else(|| advertised(listen, &config.join).to_string());
         let node_config = node_config(&config, replica, rng.random(), address, listen);

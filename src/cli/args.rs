@@ -84,7 +84,7 @@ pub(super) struct ClientArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "On a terminal it opens a shell: put, get and list at one node; `use 2` goes to another, `cut 2`
+    after_help = "On a terminal it opens a shell: put, get and list at one node; `use 2` goes to another, `cut 2` \
 drops that node's datagrams both ways and tells nobody, `heal 2` lets them through again.
 
 Example:
@@ -153,8 +153,8 @@ pub(super) struct ListArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A line is {\"key\":…,\"value\":…}: `value` keeps its JSON text, `text` a string without its quotes,
-`value_base64` any bytes; `key_base64` stands for a key that is not UTF-8; `ttl` (seconds) or `expires` (Unix ms) may
+    after_help = "A line is {\"key\":…,\"value\":…}: `value` keeps its JSON text, `text` a string without its quotes, \
+`value_base64` any bytes; `key_base64` stands for a key that is not UTF-8; `ttl` (seconds) or `expires` (Unix ms) may \
 follow. A bad line ends the import with 1 and is named; what stood before it stays.
 
 Examples:

@@ -43,7 +43,7 @@ fn shown(node: &Running) -> Result<DemoNode, Failure> {
 
 /// Starts the nodes, each with all others to join, and prints a line for each.
 async fn start(count: u16, ending: &CancellationToken, output: Output) -> Result<Vec<Running>, Failure> {
-    let secret = Secret::random();
+    let secret = Secret::random(&mut rand::rng());
     let http = reserve(count, HTTP_PORT_FIRST, TcpListener::bind)?;
     let quic = reserve(count, QUIC_PORT_FIRST, UdpSocket::bind)?;
     let addresses = quic.iter().map(UdpSocket::local_addr).collect::<Result<Vec<_>, _>>()?;

@@ -81,6 +81,6 @@ fn peers(args: &PeersArgs, output: Output) -> Result<(), Failure> {
 }
 
 fn new_secret(output: Output) -> Result<(), Failure> {
-    let secret = Secret::random().to_hex();
-    if output.json { output.line(&serde_json::json!({ "secret": secret }).to_string()) } else { output.line(&secret) }
+    let secret = Secret::random(&mut rand::rng()).to_hex();
+    if output.json { output.line(&serde_json::json!({ "secret": *secret }).to_string()) } else { output.line(&secret) }
 }

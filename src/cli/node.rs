@@ -58,7 +58,7 @@ fn second_node(node: &Running, data_dir: Option<&Path>, origin: &Origin) -> Opti
         Origin::Environment => return None,
         Origin::File(path) => (String::new(), format!(" --secret-file {}", quoted(&path.display().to_string()))),
         // the only way to tell it: it is in no file, and flags can be seen by everybody on the machine
-        Origin::Fresh(secret) => (format!("TIDINGS_SECRET={} ", secret.to_hex()), String::new()),
+        Origin::Fresh(secret) => (format!("TIDINGS_SECRET={} ", *secret.to_hex()), String::new()),
     };
     let storage = match data_dir {
         Some(directory) => format!("--data-dir {}", quoted(&format!("{}-2", directory.display()))),

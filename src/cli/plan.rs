@@ -40,7 +40,7 @@ impl Plan {
 
 /// A wrong setting is told before anything is written to disk; the secret does not matter for that.
 fn check(settings: &Settings, join: &[String]) -> Result<(), Failure> {
-    config(settings.clone(), join.to_vec(), None, Secret::random()).build()?;
+    config(settings.clone(), join.to_vec(), None, Secret::random(&mut rand::rng())).build()?;
     Ok(())
 }
 
@@ -121,7 +121,7 @@ fn secret(file: Option<&Path>, data_dir: Option<&Path>, joins: bool) -> Result<(
         )),
         Some(path) => Ok((make(&path)?, Origin::File(path))),
         None => {
-            let secret = Secret::random();
+            let secret = Secret::random(&mut rand::rng());
             Ok((secret.clone(), Origin::Fresh(secret)))
         }
     }

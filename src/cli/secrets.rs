@@ -46,11 +46,11 @@ pub(super) fn read_token(path: &Path) -> Result<String, Failure> {
 ///
 /// Written beside it first: a half-written secret would be taken for a wrong one at the next start.
 pub(super) fn make_secret(path: &Path) -> Result<Secret, Failure> {
-    let secret = Secret::random();
+    let secret = Secret::random(&mut rand::rng());
     let beside = path.with_extension("new");
     let write = || {
         let mut file = create_private(&beside)?;
-        writeln!(file, "{}", secret.to_hex())?;
+        writeln!(file, "{}", *secret.to_hex())?;
         file.sync_all()?;
         fs::rename(&beside, path)
     };

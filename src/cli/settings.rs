@@ -18,13 +18,13 @@ const OTHER_VARIABLES: [&str; 2] = ["TIDINGS_SECRET", "TIDINGS_NODES"];
 #[derive(Clone, Debug, Default, Args, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[command(
-    after_help = "Each setting is a flag, a variable and a key of the file: --data-dir, TIDINGS_DATA_DIR, data_dir. Flags win over
-variables, variables over the file. TIDINGS_SECRET holds the secret itself. SOCKET_ADDRESS=IP:PORT stands for --http
-and --listen on that address, VIEW=IP:PORT,… for --join.
+    after_help = "Each setting is a flag, a variable and a key of the file: --data-dir, TIDINGS_DATA_DIR, data_dir. \
+Flags win over variables, variables over the file. TIDINGS_SECRET holds the secret itself. SOCKET_ADDRESS=IP:PORT \
+stands for --http and --listen on that address, VIEW=IP:PORT,… for --join.
 
 Examples:
   tidings node
-  tidings node --listen 10.0.0.1:7400 --join 10.0.0.2:7400,10.0.0.3:7400 --secret-file cluster.secret
+  tidings node --listen 10.0.0.1:7400 --join 10.0.0.2:7400 --secret-file cluster.secret
   tidings node --in-memory --listen 127.0.0.1:0 --http 127.0.0.1:0"
 )]
 pub(super) struct Settings {

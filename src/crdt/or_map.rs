@@ -89,7 +89,7 @@ impl Index {
         Dot::new(self.logs[dot.replica as usize].0, dot.counter)
     }
 
-    fn slot(&self, dot: Dot) -> Option<Slot> {
+    pub(super) fn slot(&self, dot: Dot) -> Option<Slot> {
         let number = *self.numbers.get(&dot.replica)?;
         self.logs[number as usize].1.get(dot.counter)
     }

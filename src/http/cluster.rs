@@ -3,7 +3,7 @@
 use super::App;
 use super::error::ApiError;
 use super::request::{body, key};
-use crate::store::{LinkMode, Member, MemberState, Peer, PeerState};
+use crate::{LinkMode, Member, MemberState, Peer, PeerState};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;

@@ -67,6 +67,8 @@ impl From<Error> for ApiError {
             Error::KeyTooLong { .. } => Self::too_large("key_too_long", message),
             Error::ValueTooLarge { .. } => Self::too_large("value_too_large", message),
             Error::KeyEmpty | Error::InvalidAddress { .. } | Error::InvalidConfig { .. } => Self::bad_request(message),
+            Error::Value { .. } => Self::bad_request(message),
+            Error::NotYetHere => Self::unavailable("not_yet_here", message),
             Error::Closed | Error::Interrupted => Self::unavailable("closed", message),
             Error::Listen { .. } | Error::Io { .. } => Self::unavailable("unavailable", message),
         }

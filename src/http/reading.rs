@@ -4,7 +4,7 @@ use super::App;
 use super::error::ApiError;
 use super::request::{Query, key};
 use super::values::{Shown, ShownItem, key_field};
-use crate::store::{Page, Reading, Store, Sys};
+use crate::{Page, Reading, Store, Sys};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;

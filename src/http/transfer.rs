@@ -5,7 +5,7 @@ use super::error::ApiError;
 use super::lines::Lines;
 use super::request::{Query, broken, drain};
 use super::values::{line_bytes_max, parse_line, write_line};
-use crate::store::{Item, Record};
+use crate::{Item, Record};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;

@@ -4,7 +4,7 @@
 //! its quotes; `value_base64` is any bytes. What shows bytes takes the first of the three that gives back the same
 //! bytes. A key that is not UTF-8 is `key_base64`.
 
-use crate::store::Record;
+use crate::Record;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;

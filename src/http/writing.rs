@@ -6,7 +6,7 @@ use super::error::ApiError;
 use super::reading::absent;
 use super::request::{Query, body, key};
 use crate::Error;
-use crate::store::{Durability, PutOptions, Written};
+use crate::{Durability, PutOptions, Written};
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};

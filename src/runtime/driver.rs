@@ -8,7 +8,7 @@ use super::clock::SystemClock;
 use super::net::{CloseCode, Endpoint, FRAME_BYTES_MAX, LinkCommand, LinkError, LinkEvent, LinkHandle, spawn_link};
 use super::storage::Storage;
 use crate::crdt::{Dot, Key, ReplicaId};
-use crate::proto::link::LinkId;
+use crate::proto::link::{DUPLICATE, LinkId};
 use crate::proto::node::{Input, Node, Output};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -188,14 +188,14 @@ impl Driver {
     }
 
     fn on_commands(&mut self, commands: &mut Vec<Command>) {
-        let commands: Vec<Command> = commands.drain(..).collect();
+        let commands = std::mem::take(commands);
         let replies =
             self.round(|node, now| commands.into_iter().map(|command| execute(node, now, command)).collect::<Vec<_>>());
         replies.into_iter().flatten().for_each(|reply| reply());
     }
 
     fn on_events(&mut self, events: &mut Vec<LinkEvent>) {
-        let events: Vec<LinkEvent> = events.drain(..).collect();
+        let events = std::mem::take(events);
         for event in &events {
             if let LinkEvent::Closed { link, reason } = event {
                 self.forget_link(*link, reason);
@@ -228,7 +228,7 @@ impl Driver {
 
     /// Once for each address and reason: a peer that stays away is tried for ever.
     fn report_failure(&mut self, address: String, error: String) {
-        if self.failures.get(&address) == Some(&error) {
+        if self.failures.get(&address) == Some(&error) || error.contains(DUPLICATE) {
             debug!(address, error, "no link");
             return;
         }
