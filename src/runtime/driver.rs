@@ -100,7 +100,8 @@ pub(crate) struct Driver {
     next_link: u64,
     /// The last error of each address, so that a peer that stays away is reported once.
     failures: BTreeMap<String, String>,
-    addresses: BTreeMap<LinkId, String>,
+    /// Where each link leads, and whether this node dialled it.
+    addresses: BTreeMap<LinkId, (String, bool)>,
 }
 
 /// Starts the driver's task, which ends after [`Command::Close`].
@@ -206,7 +207,7 @@ impl Driver {
 
     fn forget_link(&mut self, link: LinkId, reason: &str) {
         self.shared.links().remove(&link);
-        if let Some(address) = self.addresses.remove(&link) {
+        if let Some((address, _)) = self.addresses.remove(&link) {
             self.report_failure(address, reason.to_owned());
         }
     }
@@ -214,16 +215,25 @@ impl Driver {
     fn on_attempt(&mut self, attempt: Attempt) {
         match attempt {
             Attempt::Failed { address, error } => self.report_failure(address, error),
+            // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends
+            // cannot each keep the link that the other closes.
+            Attempt::Connected { connection, address, dialed: true, .. } if self.has_dialed(&address) => {
+                connection.close(CloseCode::Done.into(), DUPLICATE.as_bytes());
+            }
             Attempt::Connected { connection, identity, address, dialed } => {
                 self.next_link += 1;
                 let link = LinkId(self.next_link);
                 let (events, cancel) = (self.events.clone(), self.cancel.child_token());
                 let handle = spawn_link(connection, link, FRAME_BYTES_MAX, events, &self.tracker, cancel);
                 self.shared.links().insert(link, handle);
-                self.addresses.insert(link, address.clone());
+                self.addresses.insert(link, (address.clone(), dialed));
                 self.round(|node, now| node.handle(now, Input::Connected { link, address, dialed, identity }));
             }
         }
+    }
+
+    fn has_dialed(&self, address: &str) -> bool {
+        self.addresses.values().any(|(known, dialed)| *dialed && known == address)
     }
 
     /// Once for each address and reason: a peer that stays away is tried for ever.

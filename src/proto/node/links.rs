@@ -21,14 +21,7 @@ impl Node {
         if dialed {
             self.dials.on_answer(&address, identity, false);
         }
-        // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends cannot
-        // each keep the link that the other closes.
-        let superfluous =
-            dialed && self.links.values().any(|old| old.dialed && !old.closing && old.identity == identity);
         self.links.insert(link, Link::new(address, dialed, identity, self.now.instant));
-        if superfluous {
-            return self.close_link(link, DUPLICATE.to_owned());
-        }
         let hello = Hello {
             cluster: self.config.cluster,
             replica: self.map.id(),
