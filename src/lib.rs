@@ -1,5 +1,7 @@
 //! Tidings: a replicated state store for machines that come and go.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "net")]
