@@ -326,8 +326,10 @@ impl OrMap {
         let covered = self.context.includes(&delta.base);
         // What the list says is dead is only that to a replica that has all of the base.
         let dead = delta.live.as_ref().filter(|_| covered).map(|live| self.dead_entries(&delta, live));
+        let nothing = CausalContext::new();
+        let settled = if covered { &delta.snapshot } else { &nothing };
         for entries in dead.iter().chain([&delta.entries]) {
-            merged.received.add(self.join_entries(entries, |change| merged.changes.push(change)));
+            merged.received.add(self.join_before(entries, settled, |change| merged.changes.push(change)));
         }
         if covered {
             if delta.live.is_some() {

@@ -48,6 +48,10 @@ struct Incoming {
     theirs: Arc<EntryContext>,
     /// RULES 2 and 6: what keys keep until `R` covers it; `None` if it does already.
     pending: Option<Arc<EntryContext>>,
+    /// Whether `R` covers it as soon as these entries are joined: keys need not keep it for that long.
+    settles: bool,
+    /// Whether a key would have kept it otherwise.
+    settled: bool,
 }
 
 impl OrMap {
@@ -56,25 +60,46 @@ impl OrMap {
     /// `R` is not touched: it may take in the sender's snapshot only after the last entry, see
     /// [`incorporate`](Self::incorporate). A replica whose `R` ran ahead of its data would take what is missing for
     /// deleted, and delete it everywhere.
-    pub fn join_entries(&mut self, entries: &Entries, mut report: impl FnMut(Change)) -> Received {
+    pub fn join_entries(&mut self, entries: &Entries, report: impl FnMut(Change)) -> Received {
+        self.join_before(entries, &CausalContext::new(), report)
+    }
+
+    /// The same, where the caller lets `R` take in `snapshot` right after: what that settles need not be kept before.
+    pub(super) fn join_before(
+        &mut self,
+        entries: &Entries,
+        snapshot: &CausalContext,
+        mut report: impl FnMut(Change),
+    ) -> Received {
         let mut received = Received::default();
-        let contexts: Vec<_> = entries.contexts().iter().map(|context| self.incoming(context)).collect();
+        let mut covered = self.context.clone();
+        covered.join(snapshot);
+        let incoming = |context| self.incoming(context, &covered);
+        let mut contexts: Vec<_> = entries.contexts().iter().map(incoming).collect();
         for entry in entries.iter() {
-            received.add(self.join_entry(entry, &contexts[entry.context], &mut report));
+            received.add(self.join_entry(entry, &mut contexts[entry.context], &mut report));
         }
+        // RULE 6: the bound that a pending context came under joins T as that settles.
+        let settled = contexts.iter().filter(|incoming| incoming.settled);
+        settled.flat_map(|incoming| &incoming.pending).for_each(|pending| self.truncated.join(&pending.bound));
         received
     }
 
-    fn incoming(&self, theirs: &Arc<EntryContext>) -> Incoming {
+    fn incoming(&self, theirs: &Arc<EntryContext>, covered: &CausalContext) -> Incoming {
         let pending = (!self.context.includes(&theirs.context)).then(|| {
             let within = theirs.bound.meet(&theirs.context);
             let bound = within.missing_from(&self.context).map(|dot| (dot.replica, dot.counter)).collect();
             Arc::new(EntryContext { context: theirs.context.clone(), bound })
         });
-        Incoming { theirs: theirs.clone(), pending }
+        Incoming { theirs: theirs.clone(), pending, settles: covered.includes(&theirs.context), settled: false }
     }
 
-    fn join_entry(&mut self, entry: EntryView<'_>, incoming: &Incoming, report: &mut impl FnMut(Change)) -> Received {
+    fn join_entry(
+        &mut self,
+        entry: EntryView<'_>,
+        incoming: &mut Incoming,
+        report: &mut impl FnMut(Change),
+    ) -> Received {
         let now = self.clock.now_ms();
         let slot = self.table.find(entry.key);
         let dropped = slot.map_or_else(Vec::new, |slot| self.removed_by(slot, &entry, &incoming.theirs));
@@ -87,7 +112,11 @@ impl OrMap {
             self.report_change(entry, before, now, report);
         }
         if let Some(pending) = &incoming.pending {
-            self.pending.add(entry.key, pending);
+            if incoming.settles && self.pending.get(entry.key).is_none() {
+                incoming.settled = true;
+            } else {
+                self.pending.add(entry.key, pending);
+            }
         }
         received
     }
@@ -121,14 +150,15 @@ impl OrMap {
     fn added_by(&self, slot: Option<Slot>, entry: &EntryView<'_>) -> (smallvec::SmallVec<[usize; 1]>, Received) {
         let pending = self.pending.get(entry.key);
         let (mut added, mut received) = (smallvec::SmallVec::new(), Received::default());
+        let is_live = |dot| slot.is_some_and(|slot| self.table.registers(slot).any(|r| self.index.dot(r.dot()) == dot));
         for (i, dot) in entry.dots().enumerate() {
-            if !self.context.contains(dot) && !pending.is_some_and(|p| p.context.contains(dot)) {
+            if is_live(dot) {
+                received.known += 1;
+            } else if self.context.contains(dot) || pending.is_some_and(|p| p.context.contains(dot)) {
+                received.void += 1;
+            } else {
                 added.push(i);
                 received.new += 1;
-            } else if slot.is_some_and(|slot| self.table.registers(slot).any(|r| self.index.dot(r.dot()) == dot)) {
-                received.known += 1;
-            } else {
-                received.void += 1;
             }
         }
         (added, received)
