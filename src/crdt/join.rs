@@ -15,7 +15,8 @@ use super::delta::{Entries, EntryView};
 use super::dot_log::Slot;
 use super::pending::EntryContext;
 use super::stored::{LocalDot, RegisterRef, Stored};
-use super::{CausalContext, Dot, Key, OrMap, Section};
+use super::table::Place;
+use super::{CausalContext, Dot, Key, OrMap, Reading, Section};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -101,15 +102,16 @@ impl OrMap {
         report: &mut impl FnMut(Change),
     ) -> Received {
         let now = self.clock.now_ms();
-        let slot = self.table.find(entry.key);
+        let place = self.table.place(entry.key);
+        let slot = place.slot;
         let dropped = slot.map_or_else(Vec::new, |slot| self.removed_by(slot, &entry, &incoming.theirs));
         let (added, received) = self.added_by(slot, &entry);
         if !dropped.is_empty() || !added.is_empty() {
             let before =
                 slot.and_then(|slot| self.reading(slot, now)).map(|r| (r.dot, Bytes::copy_from_slice(r.value)));
             let added: smallvec::SmallVec<[_; 1]> = added.into_iter().map(|i| self.localize(&entry, i)).collect();
-            self.rewrite(slot, entry.key, &dropped, &added);
-            self.report_change(entry, before, now, report);
+            let after = self.rewrite(place, entry.key, &dropped, &added);
+            self.report_change(entry, before, after.and_then(|slot| self.reading(slot, now)), report);
         }
         if let Some(pending) = &incoming.pending {
             if incoming.settles && self.pending.get(entry.key).is_none() {
@@ -174,10 +176,9 @@ impl OrMap {
         &self,
         entry: EntryView<'_>,
         before: Option<(Dot, Bytes)>,
-        now: u64,
+        after: Option<Reading<'_>>,
         report: &mut impl FnMut(Change),
     ) {
-        let after = self.table.find(entry.key).and_then(|slot| self.reading(slot, now));
         if before.as_ref().map(|b| b.0) == after.map(|a| a.dot) {
             return;
         }
@@ -192,29 +193,36 @@ impl OrMap {
 
 /// Changing what an entry holds.
 impl OrMap {
-    /// The entry without the dots `dropped` and with the registers `added`.
+    /// The entry without the dots `dropped` and with the registers `added`. Answers where it is, if anything is left.
     fn rewrite(
         &mut self,
-        slot: Option<Slot>,
+        place: Place,
         key: Key<'_>,
         dropped: &[LocalDot],
         added: &[(LocalDot, RegisterRef<'_>)],
-    ) {
-        let kept: Vec<Stored> = match slot {
+    ) -> Option<Slot> {
+        let kept: Vec<Stored> = match place.slot {
             Some(slot) => self.table.registers(slot).filter(|r| !dropped.contains(&r.dot())).cloned().collect(),
             None => Vec::new(),
         };
-        match (slot, kept.is_empty(), added) {
-            (_, true, &[(dot, register)]) => self.put_alone(slot, key, dot, register),
+        match (place.slot, kept.is_empty(), added) {
+            (_, true, &[(dot, register)]) => Some(self.put_alone(place, key, dot, register)),
             (Some(slot), true, []) => {
                 self.detach(slot);
                 self.table.remove(slot);
+                None
             }
-            (slot, _, added) => self.put_all(slot, key, &kept, added),
+            (_, _, added) => self.put_all(place, key, &kept, added),
         }
     }
 
-    fn put_all(&mut self, slot: Option<Slot>, key: Key<'_>, kept: &[Stored], added: &[(LocalDot, RegisterRef<'_>)]) {
+    fn put_all(
+        &mut self,
+        place: Place,
+        key: Key<'_>,
+        kept: &[Stored],
+        added: &[(LocalDot, RegisterRef<'_>)],
+    ) -> Option<Slot> {
         let arrival_ms = self.clock.now_ms();
         let sys = key.section == Section::Sys;
         let old = kept.iter().map(|r| (r.dot(), r.register(), r.dead_from().unwrap_or(arrival_ms)));
@@ -223,18 +231,19 @@ impl OrMap {
         // The same whatever came first: by the dots as everybody names them.
         all.sort_unstable_by_key(|&(dot, ..)| self.index.dot(dot));
         let mut all = all.into_iter();
-        let Some((dot, register, arrival)) = all.next() else { return };
+        let (dot, register, arrival) = all.next()?;
         let siblings = all.map(|(dot, register, arrival)| Stored::new(sys, &[], dot, register, arrival)).collect();
-        let slot = match slot {
+        let slot = match place.slot {
             Some(slot) => {
                 self.detach(slot);
                 self.table.first_mut(slot).replace(dot, register, arrival);
                 slot
             }
-            None => self.table.insert(Stored::new(sys, key.bytes, dot, register, arrival)),
+            None => self.table.insert(place, Stored::new(sys, key.bytes, dot, register, arrival)),
         };
         self.table.set_siblings(slot, siblings);
         self.attach(slot);
+        Some(slot)
     }
 
     /// The end of a sync: `R` takes in the sender's snapshot, and what it now covers is settled.
