@@ -69,6 +69,11 @@ impl Entries {
         self.iter().map(|entry| entry.key)
     }
 
+    /// How many keys will be in the map at least, once it has joined these into nothing.
+    pub(super) fn keys_with_registers(&self) -> usize {
+        self.rows.len().min(self.registers.len())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
         let mut start = 0;
         self.rows.iter().map(move |row| {

@@ -77,6 +77,7 @@ impl OrMap {
         covered.join(snapshot);
         let incoming = |context| self.incoming(context, &covered);
         let mut contexts: Vec<_> = entries.contexts().iter().map(incoming).collect();
+        self.table.reserve(entries.keys_with_registers());
         for entry in entries.iter() {
             received.add(self.join_entry(entry, &mut contexts[entry.context], &mut report));
         }

@@ -136,6 +136,13 @@ impl Table {
         }
     }
 
+    /// Makes room for so many entries in all: growing step by step hashes every key anew at each step.
+    pub(super) fn reserve(&mut self, entries: usize) {
+        let Self { slots, by_key, hasher, .. } = self;
+        by_key.reserve(entries.saturating_sub(by_key.len()), |&slot| hash_of(hasher, key_of(slots, slot)));
+        slots.reserve(entries.saturating_sub(slots.len()));
+    }
+
     /// Takes an entry out.
     pub(super) fn remove(&mut self, slot: Slot) {
         let hash = hash_of(&self.hasher, self.key(slot));
