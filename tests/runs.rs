@@ -26,7 +26,7 @@ fn with_more_writes_and_lost_replicas() {
 /// All syncs are interleaved, step by step, with each other and with everything else.
 #[test]
 fn with_all_syncs_interleaved() {
-    for_each_seed(15_000, |dice| Run::interleaved(dice).play());
+    for_each_seed(30_000, |dice| Run::interleaved(dice).play());
 }
 
 /// How often things happen, in per cent; what is left is syncs.
@@ -129,23 +129,23 @@ impl<'d> Run<'d> {
 
     fn interleaved(dice: &'d mut Dice) -> Self {
         let odds = Odds {
-            write: 22,
-            delete: 55,
-            truncate: 8,
+            write: 14,
+            delete: 50,
+            truncate: 12,
             crash: 0,
             replace: 0,
-            delta: if dice.percent(30) { 3 } else { 0 },
-            resume: 50,
-            push: 30,
+            delta: if dice.percent(50) { 6 } else { 0 },
+            resume: 45,
+            push: 20,
             wrong_base: 0,
             whole: 0,
             hold: 100,
-            deadline: if dice.percent(30) { 40 } else { 0 },
+            deadline: if dice.percent(20) { 40 } else { 0 },
         };
-        let (replicas, keys) = (*dice.pick(&[3, 3, 4]), *dice.pick(&[1, 2, 2, 3]));
+        let (replicas, keys) = (*dice.pick(&[3, 3, 4]), *dice.pick(&[1, 2, 2]));
         let steps = *dice.pick(&[40, 80]);
         let mut run = Self::new(dice, odds, replicas, keys, steps);
-        run.heal = true;
+        run.heal = run.dice.percent(50);
         run
     }
 

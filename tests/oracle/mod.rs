@@ -41,8 +41,9 @@ pub(crate) struct Shown {
 /// What a replica says of one key.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ShownKey {
-    /// What the entry has incorporated.
+    /// What the entry has incorporated, and the bound that it is sent with.
     pub(crate) context: Names,
+    pub(crate) bound: Names,
     pub(crate) live: Vec<(Name, Left)>,
     /// What it answers to a read at its own time, and how many siblings it counts.
     pub(crate) read: Option<(Name, u64, usize)>,
@@ -135,23 +136,23 @@ impl History {
         Ok(())
     }
 
-    /// Every entry shows exactly what its own context says. Only what is past its deadline by somebody's clock may be
-    /// missing; tombstones may be missing or left over.
+    /// Every entry shows exactly what its own context says. Only tombstones, and what is past its deadline by somebody's
+    /// clock, may be missing, and then the bound says so. Tombstones may be left over.
     fn exact(&self, shown: &Shown) -> Result<(), String> {
         for (key, entry) in shown.keys.iter().enumerate() {
             for &name in self.by_key.get(key).into_iter().flatten() {
                 let write = &self.writes[&name];
-                if write.left.value.is_none() {
-                    continue;
-                }
                 let overwritten = write.overwritten_by.iter().any(|&by| entry.context.contains(by));
                 let wanted = entry.context.contains(name) && !overwritten;
                 let there = entry.live.iter().any(|(live, _)| *live == name);
-                if there && !wanted {
+                if there && !wanted && write.left.value.is_some() {
                     return Err(format!("key {key}: {name:?} has come back"));
                 }
                 if wanted && !there && !write.left.is_dead(self.clock_max) {
                     return Err(format!("key {key}: {name:?} is lost"));
+                }
+                if wanted && !there && !entry.bound.contains(name) {
+                    return Err(format!("key {key}: {name:?} was truncated, and the bound does not say so"));
                 }
             }
             for (name, left) in &entry.live {

@@ -49,6 +49,7 @@ fn look_at(map: &OrMap, key: Key<'_>, now: u64) -> ShownKey {
     let context = if map.pending() == 0 { names(map.context()) } else { names(&map.context_of(key)) };
     ShownKey {
         context,
+        bound: names(&bound_of(map, key)),
         live: registers.map(|(dot, r)| (name(dot), left(r.value.as_deref(), r.deadline))).collect(),
         read: map.read(key, now).map(|r| (name(r.dot), number_of(r.value), r.siblings)),
         now,
@@ -59,8 +60,11 @@ fn number_of(value: &[u8]) -> u64 {
     u64::from_le_bytes(value.try_into().expect("values of the runs are numbers"))
 }
 
-/// The bound that a key's entry is sent with: `T`, and the key's pending bound.
-pub(crate) fn bound_of(map: &OrMap, key: Key<'_>) -> CausalContext {
+/// `T` with the key's pending bound.
+fn bound_of(map: &OrMap, key: Key<'_>) -> CausalContext {
+    if map.pending() == 0 {
+        return map.truncated().clone();
+    }
     let mut builder = EntriesBuilder::default();
     builder.push(map, key);
     builder.finish().contexts()[0].bound.clone()

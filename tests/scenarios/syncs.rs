@@ -52,6 +52,8 @@ fn truncated_beside_put() {
         s.now += 60;
         assert_eq!(s.truncate(), 1);
         pull(&mut s, &mut d);
+        let served = d.map.registers("k").iter().filter(|(_, r)| r.value.is_none()).count();
+        assert_eq!(served, usize::from(!expires), "a tombstone stays, and what expires goes");
         pull(&mut d, &mut p);
 
         let mut all = [x, s, d, p, q];
@@ -167,6 +169,69 @@ fn what_a_lost_source_left_comes_to_rest() {
         assert_eq!([rest[0].get("kettle"), rest[1].get("kettle")], [None, None]);
         assert_ne!(rest[0].map.audit().pending, 0, "it stays pending");
         assert_eq!(rest[0].map.audit(), rest[1].map.audit(), "half settled: {half_settled}");
+    }
+}
+
+/// What went wrong elsewhere: a tombstone that a cut sync had brought was truncated like any other. Its dot is beyond the
+/// context, so no bound can say that it is gone: whoever synced from here kept the old value, beside later writes.
+#[test]
+fn truncated_while_pending() {
+    let [mut s, mut y, mut z] = [0, 1, 2].map(Replica::new);
+    s.put("kettle", "on");
+    pull(&mut s, &mut y);
+    pull(&mut s, &mut z);
+    s.delete("kettle");
+    pull_cut_after(1, &mut s, &mut y);
+    assert_eq!(y.truncate(), 0, "a key whose context is pending keeps all that it has");
+    assert_eq!(y.get("kettle"), None);
+    y.put("note", "the kettle is gone");
+    pull(&mut y, &mut z);
+    assert_eq!((z.get("note"), z.get("kettle")), (Some("the kettle is gone"), None));
+    pull(&mut s, &mut y);
+    assert_eq!(y.truncate(), 1, "until it has settled");
+}
+
+/// What went wrong elsewhere: who had caught up with a truncated state passed it on as if nothing were missing in it.
+#[test]
+fn caught_up_and_passed_on() {
+    let [mut s, mut y, mut z] = [0, 1, 2].map(Replica::new);
+    s.put("kettle", "on");
+    pull(&mut s, &mut y);
+    pull(&mut s, &mut z);
+    s.delete("kettle");
+    s.truncate();
+    pull(&mut s, &mut y);
+    pull(&mut y, &mut z);
+    assert_eq!((y.get("kettle"), z.get("kettle")), (None, None));
+    assert_eq!(y.map.audit(), z.map.audit());
+}
+
+/// What went wrong elsewhere: a catch-up had compared what is alive on both sides, and while it went on another sync
+/// brought an old value that had died at the catch-up's sender; its end then vouched for that value.
+#[test]
+fn catch_up_beside_an_old_value() {
+    for merged in [false, true] {
+        let [mut s, mut old, mut y] = [0, 1, 2].map(Replica::new);
+        s.put("kettle", "on");
+        pull(&mut s, &mut old);
+        s.delete("kettle");
+        s.put("lamp", "on");
+        s.truncate();
+
+        let mut from_old = Pull::start(&mut old, &mut y).unwrap();
+        from_old.step(&mut old, &mut y);
+        let mut from_s = Pull::start(&mut s, &mut y).unwrap();
+        assert!(from_s.is_catch_up(&y));
+        from_s.step(&mut s, &mut y);
+        if merged {
+            let _ = y.merge(old.delta_since(&Replica::new(3).map.context().clone()));
+        } else {
+            from_old.step(&mut old, &mut y);
+        }
+        assert_eq!(from_s.run(&mut s, &mut y), End::Done);
+        assert_eq!((y.get("kettle"), y.get("lamp")), (None, Some("on")));
+        pull(&mut y, &mut old);
+        assert_eq!(old.map.audit(), s.map.audit());
     }
 }
 
