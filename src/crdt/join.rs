@@ -122,10 +122,10 @@ impl OrMap {
         let pending = self.pending.get(entry.key);
         let (mut added, mut received) = (smallvec::SmallVec::new(), Received::default());
         for (i, dot) in entry.dots().enumerate() {
-            let unheard = !self.context.contains(dot) && !pending.is_some_and(|p| p.context.contains(dot));
-            // A peer that lies may name a write of another key: a dot lives in one entry, or the index would not hold.
-            let elsewhere = || self.index.slot(dot).is_some_and(|other| Some(other) != slot);
-            if unheard && !elsewhere() {
+            // A dot that lives under another key here: no replica has written that, and a map keeps each dot once.
+            let elsewhere = || self.index.slot(dot).is_some_and(|at| Some(at) != slot);
+            let known = self.context.contains(dot) || pending.is_some_and(|p| p.context.contains(dot));
+            if !known && !elsewhere() {
                 added.push(i);
                 received.new += 1;
             } else if slot.is_some_and(|slot| self.table.registers(slot).any(|r| self.index.dot(r.dot()) == dot)) {

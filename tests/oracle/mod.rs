@@ -203,7 +203,13 @@ impl History {
     }
 
     /// Equal contexts mean equal states, and equal sums; key by key where something is pending.
+    ///
+    /// And where all three sums are equal no sync will start: so there must be nothing to say.
     pub(crate) fn check_pair(&self, left: &Shown, right: &Shown) -> Result<(), String> {
+        let different = |(l, r): (&ShownKey, &ShownKey)| self.lasting(l) != self.lasting(r);
+        if left.audit == right.audit && left.keys.iter().zip(&right.keys).any(different) {
+            return Err("equal sums, and different values".into());
+        }
         if left.context != right.context {
             return if left.audit[0] == right.audit[0] { Err("sums of contexts collide".into()) } else { Ok(()) };
         }
