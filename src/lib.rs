@@ -1,5 +1,7 @@
 //! Tidings: a replicated state store for machines that come and go.
 
+#![forbid(unsafe_code)]
+
 pub mod crdt;
 pub mod proto;
 #[cfg(feature = "net")]

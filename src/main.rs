@@ -1,3 +1,5 @@
 //! The `tidings` binary.
 
+#![forbid(unsafe_code)]
+
 fn main() {}
