@@ -1,5 +1,9 @@
-//! The `tidings` binary.
+//! The `tidings` binary. Not responsible for anything: the commands are in the library, where tests reach them.
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidings::cli::main()
+}

@@ -296,11 +296,21 @@ impl OrMap {
 
     /// The three sums that two replicas compare first. O(1), but for what is pending.
     pub fn audit(&self) -> Audit {
-        let dots = self.dots_beyond_context().map(|dot| self.sums.key.of_pending(dot));
-        let unsettled = self.pending.iter().filter(|(_, p)| !self.context.includes(&p.bound));
-        let bounds = unsettled.map(|(key, p)| self.sums.key.of_bound(key, &p.bound));
-        let pending = dots.chain(bounds).fold(0, u64::wrapping_add);
+        let terms = self.pending.iter().map(|(key, pending)| self.pending_term(key, pending));
+        let pending = terms.fold(0, u64::wrapping_add);
         Audit { context: self.sums.context, state: self.sums.state, pending }
+    }
+
+    /// What a pending key adds to its sum: the same at all that hold the same, however it came to them. So a bound counts
+    /// as far as `R` lacks it, and what it covers and others may have truncated does not count.
+    fn pending_term(&self, key: Key<'_>, pending: &EntryContext) -> u64 {
+        let registers = self.table.find(key).into_iter().flat_map(|slot| self.table.registers(slot));
+        let named = registers.map(|stored| (self.index.dot(stored.dot()), stored.is_audited()));
+        let lasting = named.filter(|&(dot, audited)| audited || !pending.bound.contains(dot));
+        let beyond = lasting.filter(|&(dot, _)| !self.context.contains(dot));
+        let dots = beyond.map(|(dot, _)| self.sums.key.of_pending(dot)).fold(0, u64::wrapping_add);
+        let bound: CausalContext = pending.bound.missing_from(&self.context).map(|d| (d.replica, d.counter)).collect();
+        if bound.is_empty() { dots } else { dots.wrapping_add(self.sums.key.of_bound(key, &bound)) }
     }
 
     /// How many keys, tombstones and siblings there are. O(1).

@@ -5,6 +5,7 @@ use super::message::Hello;
 use super::sync::{Receiver, Sender};
 use super::time::Instant;
 use crate::crdt::{CausalContext, ReplicaId};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// Names a link for as long as it lives; never used again. The runtime draws them.
@@ -13,6 +14,9 @@ pub struct LinkId(pub u64);
 
 /// The control channel of every link.
 pub const CONTROL: u64 = 0;
+
+/// Why one of two links between the same nodes is closed: no fault, and nothing to be reported.
+pub const DUPLICATE: &str = "there is another link between the two";
 
 /// How a link is used, for people to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(crate) struct Link {
     pub(crate) sending: BTreeMap<u64, Sending>,
     next_channel: u64,
     pub(crate) last_heard: Instant,
+    /// Frames of other channels that have overtaken the hello: streams are ordered in themselves only.
+    pub(crate) early: Vec<(u64, Bytes)>,
     /// Closed from this side for a reason that says nothing about the peer's health.
     pub(crate) closing: bool,
 }
@@ -86,6 +92,7 @@ impl Link {
             sending: BTreeMap::new(),
             next_channel: if dialed { 1 } else { 2 },
             last_heard: now,
+            early: Vec::new(),
             closing: false,
         }
     }

@@ -150,9 +150,10 @@ pub struct Node {
     outputs: VecDeque<Output>,
     changes: VecDeque<Change>,
     now: Now,
-    /// Grows with the map's context: `own` by writes here, `any` by all.
-    own_version: u64,
+    /// Grows with the map's context.
     any_version: u64,
+    /// What it was at the last write here.
+    own_version: u64,
     /// When others' dots first arrived that have not been passed on, and announced.
     received_at: Option<Instant>,
     /// The link and channel of the catch-up under way, which excludes all other incoming syncs (RULE 4).
@@ -354,7 +355,7 @@ impl Node {
     fn on_time(&mut self) {
         let now = self.now.instant;
         let links = &self.links;
-        let linked = |id| links.values().any(|link| link.is_up() && link.identity == id);
+        let linked = |id| links.values().any(|link| !link.closing && link.identity == id);
         let due = self.dials.due(now, &self.config, linked);
         self.outputs.extend(due.into_iter().map(|address| Output::Dial { address }));
         if self.truncate_at <= now {
@@ -378,8 +379,8 @@ impl Node {
     }
 
     fn on_local_write(&mut self, key: Key<'_>) {
-        self.own_version += 1;
         self.any_version += 1;
+        self.own_version = self.any_version;
         for sending in self.links.values_mut().flat_map(|link| link.sending.values_mut()) {
             sending.sender.on_write(key);
         }
@@ -396,8 +397,9 @@ impl Node {
         }
     }
 
+    /// Whether there is a link to the peer, or one is coming up.
     fn is_linked(&self, id: ReplicaId) -> bool {
-        self.links.values().any(|link| link.is_up() && link.identity == id)
+        self.links.values().any(|link| !link.closing && link.identity == id)
     }
 
     fn send(&mut self, link: LinkId, channel: u64, message: &Message, begun: Option<&Begin>) {

@@ -4,18 +4,31 @@ use super::{Node, PeerInfo};
 use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
 use crate::proto::dial::LEARNED_MAX;
-use crate::proto::link::{CONTROL, Link, LinkId};
+use crate::proto::link::{CONTROL, DUPLICATE, Link, LinkId};
 use crate::proto::message::{Digest, Hello, Message};
 use crate::proto::node::LinkInfo;
 use bytes::Bytes;
 use tracing::{debug, error, info, warn};
+
+/// How many frames may overtake the hello: a peer pulls once as soon as it has heard ours.
+const EARLY_FRAMES_MAX: usize = 4;
 
 /// Why a link must go: a peer broke the protocol. Its frame has changed nothing.
 type Broken = String;
 
 impl Node {
     pub(super) fn on_connected(&mut self, link: LinkId, address: String, dialed: bool, identity: ReplicaId) {
+        if dialed {
+            self.dials.on_answer(&address, identity, false);
+        }
+        // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends cannot
+        // each keep the link that the other closes.
+        let superfluous =
+            dialed && self.links.values().any(|old| old.dialed && !old.closing && old.identity == identity);
         self.links.insert(link, Link::new(address, dialed, identity, self.now.instant));
+        if superfluous {
+            return self.close_link(link, DUPLICATE.to_owned());
+        }
         let hello = Hello {
             cluster: self.config.cluster,
             replica: self.map.id(),
@@ -31,6 +44,10 @@ impl Node {
         let now = self.now.instant;
         let Some(state) = self.links.get_mut(&link).filter(|state| !state.closing) else { return };
         state.last_heard = now;
+        if channel != CONTROL && state.hello.is_none() && state.early.len() < EARLY_FRAMES_MAX {
+            state.early.push((channel, frame.clone()));
+            return;
+        }
         let result = if channel == CONTROL {
             self.on_control_frame(link, frame)
         } else if state.is_theirs(channel) {
@@ -86,7 +103,7 @@ impl Node {
             return Ok(());
         }
         if !self.wins_over_others(link, &hello) {
-            self.close_link(link, "there is a link already".to_owned());
+            self.close_link(link, DUPLICATE.to_owned());
             return Ok(());
         }
         info!(peer = %hello.replica, name = hello.name, address, "link up");
@@ -97,6 +114,8 @@ impl Node {
         self.synced_once |= audit == self.map.audit();
         self.anti_entropy_soon();
         self.compare(link, audit);
+        let early = self.links.get_mut(&link).map(|state| std::mem::take(&mut state.early));
+        early.into_iter().flatten().for_each(|(channel, frame)| self.on_frame(link, channel, &frame));
         Ok(())
     }
 
@@ -127,7 +146,7 @@ impl Node {
         }
         let losers: Vec<LinkId> = others.iter().map(|(id, _)| **id).collect();
         for loser in losers {
-            self.close_link(loser, "a newer link takes its place".to_owned());
+            self.close_link(loser, DUPLICATE.to_owned());
             self.drop_syncs(loser);
         }
         true
@@ -198,6 +217,7 @@ impl Node {
         self.drop_syncs(link);
         let Some(state) = self.links.remove(&link) else { return };
         let Some(hello) = state.hello else { return };
+        // Perhaps both had dialled, and the other link is just coming up.
         if self.is_linked(state.identity) {
             return;
         }

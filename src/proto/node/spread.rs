@@ -91,6 +91,9 @@ impl Node {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
         state.announced = version;
+        if state.known.as_ref().is_some_and(|known| known.includes(self.map.context())) {
+            return;
+        }
         let context = self.map.context().clone();
         self.send(link, CONTROL, &Message::Context { context, replace: false }, None);
     }

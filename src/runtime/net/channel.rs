@@ -3,14 +3,15 @@
 //! A frame to be sent is always answered with one `Sent`, whether it was written or the channel was gone: whoever counts
 //! what is outstanding must be able to rely on it. Nothing here trusts a length before the bytes have come.
 
-use super::{LinkEvent, LinkId};
+use super::LinkEvent;
+use crate::proto::link::LinkId;
 use bytes::{BufMut, Bytes, BytesMut};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// The longest frame a node is meant to send.
-pub const FRAME_BYTES_MAX: usize = 16 << 20;
+pub use crate::proto::codec::FRAME_BYTES_MAX;
 
 /// The channel that both sides always have.
 pub(super) const CONTROL: u64 = 0;

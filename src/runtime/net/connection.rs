@@ -5,6 +5,7 @@
 
 use super::channel::{self, CONTROL, Channel, Streams, Violation};
 use super::{CloseCode, LinkFault, endpoint};
+use crate::proto::link::LinkId;
 use bytes::Bytes;
 use quinn::{ConnectionError, RecvStream, SendStream};
 use std::collections::HashMap;
@@ -27,10 +28,6 @@ pub const QUEUE_FRAMES_MAX: usize = 256;
 
 /// Room for the channels of both sides, and for as many that are over but have not yet been able to say so.
 const TASKS_MAX: usize = 4 * CHANNELS_MAX;
-
-/// A number for a link, which the layer above chooses and never uses again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LinkId(pub u64);
 
 /// What a link can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]

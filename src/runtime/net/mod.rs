@@ -31,8 +31,7 @@ mod tests;
 
 pub use channel::FRAME_BYTES_MAX;
 pub use connection::{
-    CHANNELS_MAX, COMMANDS_MAX, Full, LinkCommand, LinkEvent, LinkHandle, LinkId, LinkStats, QUEUE_FRAMES_MAX,
-    spawn_link,
+    CHANNELS_MAX, COMMANDS_MAX, Full, LinkCommand, LinkEvent, LinkHandle, LinkStats, QUEUE_FRAMES_MAX, spawn_link,
 };
 pub use endpoint::{Accepted, Endpoint, HANDSHAKES_MAX};
 pub use error::{LinkError, LinkFault};

@@ -1,0 +1,210 @@
+//! The commands and their flags. Not responsible for what they do, nor for the settings of a node.
+
+use super::settings::Settings;
+use crate::http::duration::parse_ttl;
+use clap::{Args, Parser, Subcommand};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A replicated state store for machines that come and go.
+///
+/// Every node holds the whole map and takes reads and writes on its own; nodes that reach each other agree.
+#[derive(Debug, Parser)]
+#[command(name = "tidings", version, after_help = EXAMPLES, max_term_width = 110, arg_required_else_help = true)]
+pub(super) struct Cli {
+    /// Write results and failures as JSON
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  tidings demo                        three nodes on this machine, to play with
+  tidings node                        one node; prints how to start a second
+  tidings put greeting hello          write at the node on 127.0.0.1:7480
+  tidings get greeting --http 127.0.0.1:7481
+  tidings export | gzip > all.jsonl.gz
+
+Exit codes: 0 done, 1 failed, 2 bad usage, 3 key absent.";
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run a cluster on loopback, in one process and in memory
+    Demo(DemoArgs),
+    /// Run one node
+    Node(Box<Settings>),
+    /// Type commands to a node
+    Shell(ClientArgs),
+    /// Write a value
+    Put(At<PutArgs>),
+    /// Read a value, as the bytes it is
+    Get(At<GetArgs>),
+    /// Delete a key
+    Delete(At<KeyArgs>),
+    /// List keys and their values
+    List(At<ListArgs>),
+    /// Write the records of a file of JSON lines
+    Import(At<ImportArgs>),
+    /// Write all records to stdout, as JSON lines in the order of key bytes
+    #[command(after_help = "Examples:\n  tidings export > all.jsonl\n  tidings import all.jsonl --http 10.0.0.2:7480")]
+    Export(ClientArgs),
+    /// Show the nodes of the cluster
+    Members(ClientArgs),
+    /// Show, add and remove the peers that a node dials
+    Peers(PeersArgs),
+    /// Show a node's counters and links
+    Status(ClientArgs),
+    /// Take a node out of its cluster, and end it
+    Leave(ClientArgs),
+    /// Make keys of a cluster
+    #[command(subcommand)]
+    Secret(SecretCommand),
+}
+
+/// A command at a node.
+#[derive(Debug, Args)]
+pub(super) struct At<T: Args> {
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+    #[command(flatten)]
+    pub(super) what: T,
+}
+
+#[derive(Clone, Debug, Args)]
+pub(super) struct ClientArgs {
+    /// The node to talk to, IP:PORT or http://IP:PORT [default: 127.0.0.1:7480]
+    #[arg(long, value_name = "ADDR", env = "TIDINGS_HTTP", global = true)]
+    pub(super) http: Option<String>,
+    /// A file that holds the node's token
+    #[arg(long, value_name = "FILE", env = "TIDINGS_HTTP_TOKEN_FILE", global = true)]
+    pub(super) http_token_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "On a terminal it opens a shell: put, get and list at one node; `use 2` goes to another, `cut 2` \
+drops that node's datagrams both ways and tells nobody, `heal 2` lets them through again.
+
+Example:
+  tidings demo --nodes 5"
+)]
+pub(super) struct DemoArgs {
+    /// How many nodes
+    #[arg(long, value_name = "N", default_value_t = 3, env = "TIDINGS_NODES", value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(super) nodes: u16,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tidings put greeting hello
+  tidings put sessions/7 '{\"user\":1}' --ttl 30s
+  tidings put picture - < picture.png")]
+pub(super) struct PutArgs {
+    /// The key, 1 to 1,024 bytes
+    pub(super) key: OsString,
+    /// The value; `-` reads it from stdin
+    #[arg(allow_negative_numbers = true)]
+    pub(super) value: OsString,
+    /// How long it lives: a number and ms, s, m, h or d [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = check_ttl)]
+    pub(super) ttl: Option<String>,
+}
+
+/// The node reads it again: it goes there as it was written.
+fn check_ttl(text: &str) -> Result<String, String> {
+    parse_ttl(text).map(|_| text.to_owned())
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Ends with 3 when there is no such key.
+
+Examples:
+  tidings get greeting
+  tidings get picture > picture.png
+  tidings get contested --siblings")]
+pub(super) struct GetArgs {
+    /// The key
+    pub(super) key: OsString,
+    /// Show all concurrent values; the first is the one that reading chooses
+    #[arg(long)]
+    pub(super) siblings: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Ends with 3 when there is no such key.")]
+pub(super) struct KeyArgs {
+    /// The key
+    pub(super) key: OsString,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "With --json it writes lines as `tidings import` takes them.
+
+Examples:
+  tidings list
+  tidings list sessions/ --json > sessions.jsonl")]
+pub(super) struct ListArgs {
+    /// Only keys that start with this
+    #[arg(default_value = "")]
+    pub(super) prefix: OsString,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A line is {\"key\":…,\"value\":…}: `value` keeps its JSON text, `text` a string without its quotes, \
+`value_base64` any bytes; `key_base64` stands for a key that is not UTF-8; `ttl` (seconds) or `expires` (Unix ms) may \
+follow. A bad line ends the import with 1 and is named; what stood before it stays.
+
+Examples:
+  tidings import records.jsonl
+  zcat all.jsonl.gz | tidings import -"
+)]
+pub(super) struct ImportArgs {
+    /// The file; `-` is stdin
+    pub(super) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PeersArgs {
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+    #[command(subcommand)]
+    pub(super) command: Option<PeersCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum PeersCommand {
+    /// Dial an address from now on
+    Add(AddArgs),
+    /// Close the link to a peer, and bar its address and id here until `peers add`
+    Remove(RemoveArgs),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tidings peers add 192.168.1.20:7400")]
+pub(super) struct AddArgs {
+    /// HOST:PORT, as the other node listens on UDP
+    #[arg(value_name = "ADDR")]
+    pub(super) address: String,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "It removes neither data nor membership: `tidings leave`, at that node, does the latter.")]
+pub(super) struct RemoveArgs {
+    /// Its address or replica id, as `tidings peers` shows them
+    #[arg(value_name = "ADDR|ID")]
+    pub(super) peer: String,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Print a new secret: 32 random bytes, as 64 hexadecimal digits
+    #[command(after_help = "Every node of a cluster has the same one; no other reaches them.
+
+Example:
+  (umask 077; tidings secret new > cluster.secret)
+  tidings node --secret-file cluster.secret")]
+    New,
+}

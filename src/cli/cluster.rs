@@ -1,0 +1,126 @@
+//! Commands about the cluster. Not responsible for keys.
+
+use super::client::{Client, encoded};
+use super::failure::Failure;
+use super::output::{Output, ago, printable};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use ureq::http::StatusCode;
+
+pub(super) fn members(client: &Client, output: Output) -> Result<(), Failure> {
+    let text = client.get_text("/v1/members")?;
+    if output.json {
+        return output.line(&text);
+    }
+    let members = client.parse::<Members>(text.as_bytes())?.members;
+    let rows = members.into_iter().map(|m| {
+        let contact = if m.is_self { "this node".to_owned() } else { ago(m.last_contact_ms) };
+        vec![printable(m.name.as_bytes()), m.id, m.state, m.addresses.join(" "), m.http.unwrap_or_default(), contact]
+    });
+    output.table(&["name", "id", "state", "quic", "http", "last contact"], rows)
+}
+
+#[derive(Deserialize)]
+struct Members {
+    members: Vec<Member>,
+}
+
+#[derive(Deserialize)]
+struct Member {
+    id: String,
+    name: String,
+    addresses: Vec<String>,
+    http: Option<String>,
+    state: String,
+    #[serde(rename = "self")]
+    is_self: bool,
+    last_contact_ms: Option<u64>,
+}
+
+pub(super) fn peers(client: &Client, output: Output) -> Result<(), Failure> {
+    let text = client.get_text("/v1/peers")?;
+    if output.json {
+        return output.line(&text);
+    }
+    let peers = client.parse::<Peers>(text.as_bytes())?.peers;
+    let rows = peers.into_iter().map(|p| {
+        let id = p.id.unwrap_or_else(|| "-".to_owned());
+        vec![p.address, id, p.state, p.link, ago(p.last_contact_ms)]
+    });
+    output.table(&["address", "id", "state", "link", "last contact"], rows)
+}
+
+#[derive(Deserialize)]
+struct Peers {
+    peers: Vec<Peer>,
+}
+
+#[derive(Deserialize)]
+struct Peer {
+    address: String,
+    id: Option<String>,
+    state: String,
+    link: String,
+    last_contact_ms: Option<u64>,
+}
+
+pub(super) fn add_peer(client: &Client, address: &str, output: Output) -> Result<(), Failure> {
+    let body = json!({ "address": address }).to_string();
+    let response = client.expect(client.post("/v1/peers", body.as_bytes())?)?;
+    let added = response.status() == StatusCode::CREATED;
+    if output.json {
+        return output.line(&json!({ "address": address, "added": added }).to_string());
+    }
+    output.line(if added { "added" } else { "already there" })
+}
+
+pub(super) fn remove_peer(client: &Client, peer: &str, output: Output) -> Result<(), Failure> {
+    client.expect(client.delete(&format!("/v1/peers/{}", encoded(peer.as_bytes())))?)?;
+    if output.json { output.line(&json!({ "removed": true }).to_string()) } else { output.line("removed") }
+}
+
+/// Ends the node as well: it says goodbye for good.
+pub(super) fn leave(client: &Client, output: Output) -> Result<(), Failure> {
+    client.expect(client.post("/v1/leave", b"")?)?;
+    if output.json { output.line(&json!({ "left": true }).to_string()) } else { output.line("left") }
+}
+
+pub(super) fn status(client: &Client, output: Output) -> Result<(), Failure> {
+    let text = client.get_text("/v1/status")?;
+    if output.json {
+        return output.line(&text);
+    }
+    let status: Status = client.parse(text.as_bytes())?;
+    let facts = status.facts.iter().filter(|(name, _)| *name != "links").flat_map(|(name, value)| fact(name, value));
+    output.table(&[], facts)?;
+    let links = status.facts.get("links").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let columns = ["id", "address", "mode", "rtt_ms", "lag"];
+    let rows = links.iter().map(|link| columns.map(|column| word(&link[column])).to_vec());
+    if links.is_empty() { output.line("no links") } else { output.table(&columns, rows) }
+}
+
+/// As far as it is known here: a newer node may tell more, and all of it is shown.
+#[derive(Deserialize)]
+struct Status {
+    #[serde(flatten)]
+    facts: BTreeMap<String, Value>,
+}
+
+/// A row, or one for each field of what is an object.
+fn fact(name: &str, value: &Value) -> Vec<Vec<String>> {
+    match value {
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(field, value)| fact(&format!("{name}.{field}"), value)).collect()
+        }
+        value => vec![vec![name.to_owned(), word(value)]],
+    }
+}
+
+fn word(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text.as_bytes()),
+        Value::Null => "-".to_owned(),
+        value => value.to_string(),
+    }
+}

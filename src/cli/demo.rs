@@ -1,0 +1,87 @@
+//! The command `demo`: a cluster in one process. Not responsible for anything that a cluster does: these are real
+//! nodes, over real sockets.
+
+use super::args::DemoArgs;
+use super::failure::Failure;
+use super::output::Output;
+use super::process;
+use super::running::Running;
+use super::shell::{self, DemoNode, Shell};
+use crate::http::Access;
+use crate::{Config, Secret};
+use std::io::{self, IsTerminal};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use tokio_util::sync::CancellationToken;
+
+const HTTP_PORT_FIRST: u16 = 7480;
+const QUIC_PORT_FIRST: u16 = 7400;
+/// Ports tried for each node before any other is taken.
+const PORTS_TRIED: u16 = 100;
+
+pub(super) fn run(args: &DemoArgs, output: Output) -> Result<(), Failure> {
+    process::log("error");
+    process::block_on(serve(args.nodes, output))
+}
+
+async fn serve(count: u16, output: Output) -> Result<(), Failure> {
+    let ending = CancellationToken::new();
+    process::end_on_signals(ending.clone())?;
+    let nodes = start(count, &ending, output).await?;
+    if io::stdin().is_terminal() && io::stdout().is_terminal() {
+        shell::spawn(Shell::on_demo(nodes.iter().map(shown).collect::<Result<_, _>>()?, output), ending.clone());
+    }
+    ending.cancelled().await;
+    for node in nodes {
+        node.end().await?;
+    }
+    Ok(())
+}
+
+fn shown(node: &Running) -> Result<DemoNode, Failure> {
+    DemoNode::new(node.name.clone(), node.http, node.store.cut_switch())
+}
+
+/// Starts the nodes, each with all others to join, and prints a line for each.
+async fn start(count: u16, ending: &CancellationToken, output: Output) -> Result<Vec<Running>, Failure> {
+    let secret = Secret::random(&mut rand::rng());
+    let http = reserve(count, HTTP_PORT_FIRST, TcpListener::bind)?;
+    let quic = reserve(count, QUIC_PORT_FIRST, UdpSocket::bind)?;
+    let addresses = quic.iter().map(UdpSocket::local_addr).collect::<Result<Vec<_>, _>>()?;
+    let mut nodes = Vec::new();
+    for (index, ((listener, socket), &address)) in http.into_iter().zip(quic).zip(&addresses).enumerate() {
+        let others = addresses.iter().filter(|&&other| other != address).map(SocketAddr::to_string);
+        let config = Config::builder().in_memory().name(format!("node{}", index + 1)).listen(address.to_string());
+        let config = config.join(others).secret(secret.clone());
+        // held until now, so that no other node was given the same one
+        drop(socket);
+        listener.set_nonblocking(true)?;
+        let access = Access::anonymous(listener.local_addr()?);
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let node = Running::start(config, listener, access, ending.child_token()).await?;
+        node.announce(output)?;
+        nodes.push(node);
+    }
+    Ok(nodes)
+}
+
+/// Sockets on ports from `first` upwards where free, else on any.
+fn reserve<T>(count: u16, first: u16, bind: impl Fn(SocketAddr) -> io::Result<T>) -> io::Result<Vec<T>> {
+    let at = |port| bind((Ipv4Addr::LOCALHOST, port).into());
+    let mut free = (first..first.saturating_add(PORTS_TRIED + count)).filter_map(|port| at(port).ok());
+    (0..count).map(|_| free.next().map_or_else(|| at(0), Ok)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_go_upwards_around_those_that_are_taken() {
+        let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        let first = taken.local_addr().expect("bound").port();
+        let sockets = reserve(3, first, UdpSocket::bind).expect("ports");
+        let ports: Vec<_> = sockets.iter().map(|s| s.local_addr().expect("bound").port()).collect();
+        assert!(ports[0] > first || first > u16::MAX - 3);
+        assert!(ports.is_sorted() || first > u16::MAX - 3);
+    }
+}

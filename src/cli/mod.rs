@@ -1,0 +1,86 @@
+//! The `tidings` binary: its commands, and what surrounds them. Not responsible for the data: commands at a node talk
+//! HTTP to it, as any other client does.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `args`, `failure`, `output` | what goes in, and how it comes out |
+//! | `settings`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
+//! | `running`, `process` | a node's life, and that of the process around it |
+//! | `node`, `demo`, `shell` | the commands that stay |
+//! | `client`, `keys`, `transfer`, `cluster` | the commands at a node |
+
+mod args;
+mod client;
+mod cluster;
+mod demo;
+mod failure;
+mod keys;
+mod node;
+mod output;
+mod plan;
+mod process;
+mod running;
+mod secrets;
+mod settings;
+mod shell;
+mod transfer;
+
+use crate::Secret;
+use args::{At, Cli, Command, PeersArgs, PeersCommand, SecretCommand};
+use clap::Parser;
+use client::Client;
+use failure::Failure;
+use output::Output;
+use std::process::ExitCode;
+
+/// Runs the command that the arguments of this process name; 0 done, 1 failed, 2 bad usage, 3 key absent.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    settings::warn_of_unknown_variables();
+    let output = Output { json: cli.json, shell: false };
+    match run(cli.command, output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report(output.json);
+            failure.code()
+        }
+    }
+}
+
+fn run(command: Command, output: Output) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => demo::run(&args, output),
+        Command::Node(settings) => node::run(*settings, output),
+        Command::Shell(args) => shell::Shell::on_node(Client::open(&args)?, output).run(),
+        Command::Put(at) => at_node(at, |client, args| keys::put(client, args, output)),
+        Command::Get(at) => at_node(at, |client, args| keys::get(client, args, output)),
+        Command::Delete(at) => at_node(at, |client, args| keys::delete(client, args, output)),
+        Command::List(at) => at_node(at, |client, args| keys::list(client, args, output)),
+        Command::Import(at) => at_node(at, |client, args| transfer::import(client, args, output)),
+        Command::Export(args) => transfer::export(&Client::open(&args)?, output),
+        Command::Members(args) => cluster::members(&Client::open(&args)?, output),
+        Command::Peers(args) => peers(&args, output),
+        Command::Status(args) => cluster::status(&Client::open(&args)?, output),
+        Command::Leave(args) => cluster::leave(&Client::open(&args)?, output),
+        Command::Secret(SecretCommand::New) => new_secret(output),
+    }
+}
+
+fn at_node<T: clap::Args>(at: At<T>, command: impl FnOnce(&Client, &T) -> Result<(), Failure>) -> Result<(), Failure> {
+    command(&Client::open(&at.client)?, &at.what)
+}
+
+fn peers(args: &PeersArgs, output: Output) -> Result<(), Failure> {
+    let client = Client::open(&args.client)?;
+    match &args.command {
+        None => cluster::peers(&client, output),
+        Some(PeersCommand::Add(add)) => cluster::add_peer(&client, &add.address, output),
+        Some(PeersCommand::Remove(remove)) => cluster::remove_peer(&client, &remove.peer, output),
+    }
+}
+
+fn new_secret(output: Output) -> Result<(), Failure> {
+    let secret = Secret::random(&mut rand::rng()).to_hex();
+    if output.json { output.line(&serde_json::json!({ "secret": *secret }).to_string()) } else { output.line(&secret) }
+}

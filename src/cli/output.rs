@@ -1,0 +1,111 @@
+//! How results look. Not responsible for which there are.
+
+use super::failure::Failure;
+use comfy_table::{Cell, Table, presets};
+use std::io::{IsTerminal, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Cells longer than this are cut: a table is for looking at, `--json` for the rest.
+const CELL_CHARS_MAX: usize = 60;
+
+/// Where results go, and in which dress.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Output {
+    /// JSON instead of tables and words.
+    pub(super) json: bool,
+    /// In the shell commands confirm what they did; alone they are quiet.
+    pub(super) shell: bool,
+}
+
+impl Output {
+    /// One line of text or JSON.
+    pub(super) fn line(self, text: &str) -> Result<(), Failure> {
+        Ok(writeln!(anstream::stdout(), "{text}")?)
+    }
+
+    /// Bytes as they are; people get an end of line after them.
+    pub(super) fn raw(self, bytes: &[u8]) -> Result<(), Failure> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(bytes)?;
+        if self.shell || stdout.is_terminal() {
+            stdout.write_all(b"\n")?;
+        }
+        Ok(stdout.flush()?)
+    }
+
+    /// A word of confirmation, where somebody waits for one.
+    pub(super) fn confirm(self, word: &str) -> Result<(), Failure> {
+        if self.shell { self.line(word) } else { Ok(()) }
+    }
+
+    pub(super) fn table(self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).add_rows(rows);
+        if !header.is_empty() {
+            table.set_header(header.iter().map(|name| Cell::new(name.to_uppercase())));
+        }
+        table.column_iter_mut().for_each(|column| _ = column.set_padding((0, 2)));
+        let text = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n");
+        self.line(&text)
+    }
+}
+
+/// Bytes for people: control characters cannot move their cursor, and what is no text is shown as hexadecimal.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let text: String = match std::str::from_utf8(bytes) {
+        Ok(text) => text.chars().flat_map(escaped).take(CELL_CHARS_MAX + 1).collect(),
+        Err(_) => bytes.iter().take(CELL_CHARS_MAX).map(|b| format!("\\x{b:02x}")).collect(),
+    };
+    shortened(&text)
+}
+
+fn escaped(c: char) -> impl Iterator<Item = char> {
+    let (plain, escape) = if c.is_control() { (None, Some(c.escape_default())) } else { (Some(c), None) };
+    plain.into_iter().chain(escape.into_iter().flatten())
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(CELL_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// How long until a deadline.
+pub(super) fn remaining(expires: Option<u64>) -> String {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    expires.map_or_else(String::new, |expires| format!("in {}", span(expires.saturating_sub(now_ms))))
+}
+
+/// How long ago somebody was heard of.
+pub(super) fn ago(last_contact_ms: Option<u64>) -> String {
+    last_contact_ms.map_or_else(|| "-".to_owned(), |ms| format!("{} ago", span(ms)))
+}
+
+fn span(ms: u64) -> String {
+    match ms / 1_000 {
+        0 => format!("{ms} ms"),
+        s @ 1..=119 => format!("{s} s"),
+        s @ 120..=7_199 => format!("{} min", s / 60),
+        s @ 7_200..=172_799 => format!("{} h", s / 3_600),
+        s => format!("{} d", s / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_printable_moves_the_cursor() {
+        assert_eq!(printable(b"a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable(b"\xff\0"), "\\xff\\x00");
+        assert_eq!(printable("x".repeat(100).as_bytes()).chars().count(), CELL_CHARS_MAX + 1);
+    }
+
+    #[test]
+    fn spans_have_one_unit() {
+        let spans = [250, 1_500, 200_000, 8_000_000, 200_000_000].map(span);
+        assert_eq!(spans, ["250 ms", "1 s", "3 min", "2 h", "2 d"]);
+    }
+}

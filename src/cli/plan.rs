@@ -1,0 +1,162 @@
+//! From settings to a node that can be started. Not responsible for starting it.
+
+use super::failure::Failure;
+use super::secrets::{self, Origin, SECRET_FILE};
+use super::settings::{ProfileName, Settings};
+use crate::http::Access;
+use crate::{Config, ConfigBuilder, Profile, Secret};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+const HTTP_DEFAULT: &str = "127.0.0.1:7480";
+const DATA_DIR_DEFAULT: &str = "./tidings-data";
+
+/// Everything that was decided before the first socket is opened.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) config: ConfigBuilder,
+    pub(super) http: SocketAddr,
+    pub(super) access: Access,
+    pub(super) token: Option<String>,
+    pub(super) shell: bool,
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) origin: Origin,
+}
+
+impl Plan {
+    pub(super) fn of(settings: Settings) -> Result<Self, Failure> {
+        let http = http_address(settings.http.as_deref().unwrap_or(HTTP_DEFAULT))?;
+        let token = settings.http_token_file.as_deref().map(secrets::read_token).transpose()?;
+        let access = access(http, token.as_deref(), settings.http_allow_anonymous == Some(true))?;
+        let join = others(&settings);
+        let data_dir = data_dir(&settings);
+        check(&settings, &join)?;
+        let (secret, origin) = secret(settings.secret_file.as_deref(), data_dir.as_deref(), !join.is_empty())?;
+        let shell = settings.shell == Some(true);
+        let config = config(settings, join, data_dir.as_deref(), secret);
+        Ok(Self { config, http, access, token, shell, data_dir, origin })
+    }
+}
+
+/// A wrong setting is told before anything is written to disk; the secret does not matter for that.
+fn check(settings: &Settings, join: &[String]) -> Result<(), Failure> {
+    config(settings.clone(), join.to_vec(), None, Secret::random(&mut rand::rng())).build()?;
+    Ok(())
+}
+
+fn config(settings: Settings, join: Vec<String>, data_dir: Option<&Path>, secret: Secret) -> ConfigBuilder {
+    let mut config = Config::builder().secret(secret).join(join);
+    config = match data_dir {
+        Some(directory) => config.data_dir(directory),
+        None => config.in_memory(),
+    };
+    if let Some(name) = settings.name {
+        config = config.name(name);
+    }
+    if let Some(listen) = settings.listen {
+        config = config.listen(listen);
+    }
+    if let Some(advertise) = settings.advertise {
+        config = config.advertise(advertise);
+    }
+    match settings.profile {
+        None | Some(ProfileName::Lan) => config.profile(Profile::Lan),
+    }
+}
+
+/// `IP:PORT` or `http://IP:PORT`, as for clients.
+fn http_address(text: &str) -> Result<SocketAddr, Failure> {
+    let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    address.parse().map_err(|_| Failure::usage(format!("http: {text:?} is no IP:PORT, as {HTTP_DEFAULT} is")))
+}
+
+/// Beyond loopback somebody must have decided who may come in.
+fn access(http: SocketAddr, token: Option<&str>, anonymous: bool) -> Result<Access, Failure> {
+    match token {
+        Some(_) if anonymous => Err(Failure::usage("give --http-token-file or --http-allow-anonymous, not both")),
+        Some(token) => Ok(Access::token(token)),
+        None if anonymous || http.ip().is_loopback() => {
+            if !http.ip().is_loopback() {
+                anstream::eprintln!(
+                    "warning: everybody who reaches {http} may read and write (--http-allow-anonymous)"
+                );
+            }
+            Ok(Access::anonymous(http))
+        }
+        None => Err(Failure::usage(format!(
+            "http: {http} can be reached from other machines; set --http-token-file FILE (TIDINGS_HTTP_TOKEN_FILE) to \
+             demand a token, or --http-allow-anonymous (TIDINGS_HTTP_ALLOW_ANONYMOUS=true) to let everybody in"
+        ))),
+    }
+}
+
+/// The addresses to join that are not the node's own, as far as their text tells.
+fn others(settings: &Settings) -> Vec<String> {
+    let listen = settings.listen.as_deref().unwrap_or(Config::LISTEN_DEFAULT);
+    let own = [Some(listen), settings.advertise.as_deref()];
+    let join = settings.join.iter().map(|a| a.trim());
+    join.filter(|a| !a.is_empty() && !own.contains(&Some(*a))).map(str::to_owned).collect()
+}
+
+fn data_dir(settings: &Settings) -> Option<PathBuf> {
+    let in_memory = settings.in_memory == Some(true);
+    (!in_memory).then(|| settings.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into()))
+}
+
+/// `--secret-file`, `TIDINGS_SECRET`, the data directory's, or a new one, unless there are others to join: theirs it
+/// can not be.
+fn secret(file: Option<&Path>, data_dir: Option<&Path>, joins: bool) -> Result<(Secret, Origin), Failure> {
+    if let Some(path) = file {
+        return Ok((secrets::read_secret(path)?, Origin::File(path.to_owned())));
+    }
+    if let Some(text) = std::env::var("TIDINGS_SECRET").ok().filter(|text| !text.is_empty()) {
+        return Ok((secrets::parse_secret(&text, "TIDINGS_SECRET")?, Origin::Environment));
+    }
+    let kept = data_dir.map(|directory| directory.join(SECRET_FILE));
+    match kept {
+        Some(path) if path.exists() => Ok((secrets::read_secret(&path)?, Origin::File(path))),
+        _ if joins => Err(Failure::usage(
+            "a node that joins others needs their secret; set --secret-file FILE (TIDINGS_SECRET_FILE), or TIDINGS_SECRET \
+             to its 64 digits. A node that made its own keeps it in its data directory; \"tidings secret new\" makes one",
+        )),
+        Some(path) => Ok((make(&path)?, Origin::File(path))),
+        None => {
+            let secret = Secret::random(&mut rand::rng());
+            Ok((secret.clone(), Origin::Fresh(secret)))
+        }
+    }
+}
+
+fn make(path: &Path) -> Result<Secret, Failure> {
+    if let Some(directory) = path.parent() {
+        let refuse = |error| Failure::failed(format!("{}: {error}; give another --data-dir", directory.display()));
+        std::fs::create_dir_all(directory).map_err(refuse)?;
+    }
+    secrets::make_secret(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn own_addresses_are_no_others() {
+        let settings = Settings {
+            listen: Some("10.0.0.1:7400".to_owned()),
+            advertise: Some("a.example:7400".to_owned()),
+            join: ["10.0.0.1:7400", "a.example:7400", " ", "10.0.0.2:7400"].map(str::to_owned).into(),
+            ..Settings::default()
+        };
+        assert_eq!(others(&settings), ["10.0.0.2:7400"]);
+    }
+
+    #[test]
+    fn beyond_loopback_access_must_be_decided() {
+        let far = http_address("http://0.0.0.0:7480").expect("an address");
+        assert!(access(far, None, false).is_err());
+        assert!(access(far, None, true).is_ok());
+        assert!(access(far, Some("t"), false).is_ok());
+        assert!(access(far, Some("t"), true).is_err());
+        assert!(access(http_address(HTTP_DEFAULT).expect("an address"), None, false).is_ok());
+    }
+}

@@ -1,0 +1,134 @@
+//! The words of the shell: the commands of the command line, without the address. Not responsible for running them.
+
+use crate::cli::args::{AddArgs, GetArgs, KeyArgs, ListArgs, PutArgs, RemoveArgs};
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// One line of the shell.
+#[derive(Debug, Parser)]
+#[command(name = "", no_binary_name = true, disable_help_subcommand = true, disable_help_flag = true)]
+struct Line {
+    #[command(subcommand)]
+    command: ShellCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ShellCommand {
+    /// Show the commands, or how one is used
+    Help {
+        /// Which one
+        command: Option<String>,
+    },
+    /// Write a value
+    Put(PutArgs),
+    /// Read a value
+    Get(GetArgs),
+    /// Delete a key
+    Delete(KeyArgs),
+    /// List keys and their values
+    List(ListArgs),
+    /// Show the peers of this node
+    Show,
+    /// Dial a peer from now on
+    Add(AddArgs),
+    /// Close the link to a peer, and bar it here
+    Remove(RemoveArgs),
+    /// Show the nodes of the cluster
+    Members,
+    /// Show this node's counters and links
+    Status,
+    /// Go to another node of the demo
+    Use {
+        /// Its number
+        node: usize,
+    },
+    /// Drop a node's datagrams, both ways, and tell nobody
+    Cut {
+        /// Its number
+        node: usize,
+    },
+    /// Let a node's datagrams through again
+    Heal {
+        /// Its number
+        node: usize,
+    },
+    /// End the shell
+    #[command(visible_alias = "quit")]
+    Exit,
+}
+
+/// Commands that only a demo has.
+const OF_DEMO: [&str; 3] = ["use", "cut", "heal"];
+
+impl ShellCommand {
+    /// What the words say; else what to show instead: the mistake, or the help for a command that there is not.
+    pub(super) fn parse(words: &[String], demo: bool) -> Result<Self, String> {
+        let name = words.first().map_or("", String::as_str);
+        if !names(demo).any(|known| known == name) && name != "quit" {
+            return Err(format!("unknown command {name:?}\n{}", help(demo)));
+        }
+        Line::try_parse_from(words).map(|line| line.command).map_err(|error| mistake(&error))
+    }
+}
+
+/// The commands, a line each.
+pub(super) fn help(demo: bool) -> String {
+    let command = Line::command();
+    let line = |name: String| {
+        let about = command.find_subcommand(&name).and_then(|c| c.get_about()).map(ToString::to_string);
+        format!("  {name:<8} {}", about.unwrap_or_default())
+    };
+    let lines: Vec<_> = names(demo).map(line).collect();
+    format!("Commands; words in quotes may hold spaces:\n{}", lines.join("\n"))
+}
+
+/// How one command is used.
+pub(super) fn help_on(name: &str, demo: bool) -> String {
+    let known = names(demo).any(|known| known == name);
+    let mut command = Line::command();
+    match command.find_subcommand_mut(name).filter(|_| known) {
+        Some(command) => command.render_long_help().to_string().trim_end().to_owned(),
+        None => help(demo),
+    }
+}
+
+fn names(demo: bool) -> impl Iterator<Item = String> {
+    let names: Vec<_> = Line::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
+    names.into_iter().filter(move |name| demo || !OF_DEMO.contains(&name.as_str()))
+}
+
+fn mistake(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let lines: Vec<_> = text.lines().filter(|line| !line.is_empty() && !line.starts_with("For more")).collect();
+    lines.join("\n").trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str], demo: bool) -> Result<ShellCommand, String> {
+        ShellCommand::parse(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>(), demo)
+    }
+
+    #[test]
+    fn the_commands_of_the_manual_are_there_and_no_others() {
+        let names: Vec<_> = names(false).collect();
+        let manual = ["help", "put", "get", "delete", "list", "show", "add", "remove", "members", "status", "exit"];
+        assert_eq!(names, manual);
+        assert!(parse(&["use", "2"], true).is_ok());
+        assert!(parse(&["use", "2"], false).is_err());
+    }
+
+    #[test]
+    fn an_unknown_command_shows_the_help() {
+        let shown = parse(&["frobnicate"], false).expect_err("unknown");
+        assert!(shown.starts_with("unknown command \"frobnicate\"") && shown.contains("\n  put      Write a value"));
+    }
+
+    #[test]
+    fn a_known_command_used_wrongly_says_how() {
+        let shown = parse(&["put", "k"], false).expect_err("no value");
+        assert!(shown.contains("<VALUE>") && shown.contains("Usage:"), "{shown}");
+        assert!(help_on("put", false).contains("--ttl"));
+    }
+}

@@ -1,0 +1,294 @@
+//! Settings of a store, checked once when they are built. Not responsible for where they come from: flags, environment
+//! and files belong to the binary.
+
+use crate::Error;
+use crate::runtime::net::Secret;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where a store keeps what must outlive its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Storage {
+    /// In this directory, which belongs to one process at a time.
+    Directory(PathBuf),
+    /// Nowhere: the state ends with the process, and lives on in the other nodes only.
+    Memory,
+}
+
+/// How a node trades traffic for speed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Profile {
+    /// A network that costs nothing: lost links are noticed within 2 s, lost peers tried again every 0.5 s.
+    #[default]
+    Lan,
+}
+
+/// Checked settings of a [`Store`](crate::Store); made by [`Config::builder`].
+///
+/// ```
+/// use tidings::{Config, Secret};
+/// let config = Config::builder().in_memory().listen("127.0.0.1:0").secret(Secret::random(&mut rand::rng())).build();
+/// assert!(config.is_ok());
+/// let error = Config::builder().in_memory().listen("here").secret(Secret::random(&mut rand::rng())).build().unwrap_err();
+/// assert!(error.to_string().starts_with("listen: "));
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    pub(crate) storage: Storage,
+    pub(crate) name: String,
+    pub(crate) listen: SocketAddr,
+    pub(crate) advertise: Option<String>,
+    pub(crate) http: Option<String>,
+    pub(crate) join: Vec<String>,
+    pub(crate) secret: Secret,
+    pub(crate) key_bytes_max: usize,
+    pub(crate) value_bytes_max: usize,
+    pub(crate) clock_drift: Duration,
+    pub(crate) tombstone_age: Duration,
+    pub(crate) tombstone_count: usize,
+    pub(crate) profile: Profile,
+}
+
+/// Settings on their way to a [`Config`]. What is not set has its default.
+#[derive(Clone, Debug)]
+#[must_use = "settings do nothing until they are built"]
+pub struct ConfigBuilder {
+    storage: Option<Storage>,
+    name: Option<String>,
+    listen: String,
+    advertise: Option<String>,
+    http: Option<String>,
+    join: Vec<String>,
+    secret: Option<Secret>,
+    key_bytes_max: usize,
+    value_bytes_max: usize,
+    clock_drift: Duration,
+    tombstone_age: Duration,
+    tombstone_count: usize,
+    profile: Profile,
+}
+
+impl Config {
+    /// Where a node listens unless told otherwise.
+    pub const LISTEN_DEFAULT: &str = "127.0.0.1:7400";
+
+    /// No key may be allowed to be longer than this: a key must fit into a frame with room to spare.
+    pub const KEY_BYTES_CEILING: usize = crate::Key::BYTES_MAX;
+
+    /// No value may be allowed to be larger than this: a frame holds an entry with a few concurrent ones.
+    pub const VALUE_BYTES_CEILING: usize = 4 * 1024 * 1024;
+
+    /// Settings with their defaults; [`secret`](ConfigBuilder::secret) and one of [`data_dir`](ConfigBuilder::data_dir)
+    /// and [`in_memory`](ConfigBuilder::in_memory) have none and must be given.
+    pub fn builder() -> ConfigBuilder {
+        ConfigBuilder {
+            storage: None,
+            name: None,
+            listen: Self::LISTEN_DEFAULT.to_owned(),
+            advertise: None,
+            http: None,
+            join: Vec::new(),
+            secret: None,
+            key_bytes_max: 1_024,
+            value_bytes_max: 1024 * 1024,
+            clock_drift: Duration::from_secs(60),
+            tombstone_age: Duration::from_secs(3_600),
+            tombstone_count: 100_000,
+            profile: Profile::Lan,
+        }
+    }
+}
+
+impl ConfigBuilder {
+    /// Keeps the state in this directory. Not yet: for now the state lives in memory, and the store says so in its log.
+    pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.storage = Some(Storage::Directory(directory.into()));
+        self
+    }
+
+    /// Keeps the state in memory only.
+    pub fn in_memory(mut self) -> Self {
+        self.storage = Some(Storage::Memory);
+        self
+    }
+
+    /// A name for people to read; needs not be unique. By default the name of the machine.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// The UDP address to listen on, `IP:PORT`; by default `127.0.0.1:7400`. Port 0 lets the system choose.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = address.into();
+        self
+    }
+
+    /// The address that others are told to dial, `HOST:PORT`: for a node behind a translated address, or one that
+    /// listens on all of them.
+    pub fn advertise(mut self, address: impl Into<String>) -> Self {
+        self.advertise = Some(address.into());
+        self
+    }
+
+    /// The HTTP address of this node, `HOST:PORT`, for others to see in its member record. The store serves no HTTP.
+    pub fn http(mut self, address: impl Into<String>) -> Self {
+        self.http = Some(address.into());
+        self
+    }
+
+    /// Nodes to dial, `HOST:PORT` each; every address behind a host name. Own addresses are skipped.
+    pub fn join<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
+        self.join = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The cluster's secret: only nodes with the same one talk to each other.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secret = Some(secret);
+        self
+    }
+
+    /// The longest key, in bytes (1,024). Must be the same on all nodes: what one refuses, it does not take from
+    /// another either.
+    pub fn key_bytes_max(mut self, bytes: usize) -> Self {
+        self.key_bytes_max = bytes;
+        self
+    }
+
+    /// The largest value, in bytes (1 MiB). Must be the same on all nodes.
+    pub fn value_bytes_max(mut self, bytes: usize) -> Self {
+        self.value_bytes_max = bytes;
+        self
+    }
+
+    /// How far ahead of the own clock another's may be and still move it (60 s). Larger, and one wrong clock wins all
+    /// concurrent writes for as long; smaller, and honest clocks that differ are not followed.
+    pub fn clock_drift(mut self, drift: Duration) -> Self {
+        self.clock_drift = drift;
+        self
+    }
+
+    /// How long a delete is remembered (1 hour), and how many (100,000). A node away for longer needs a catch-up when
+    /// it returns, which costs more than a sync.
+    pub fn tombstone_retention(mut self, age: Duration, count: usize) -> Self {
+        self.tombstone_age = age;
+        self.tombstone_count = count;
+        self
+    }
+
+    /// How the node trades traffic for speed.
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.profile = profile;
+        self
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] names the first setting that cannot work, and what would.
+    pub fn build(self) -> Result<Config, Error> {
+        let secret = self.secret.ok_or_else(|| Error::config("secret", "a store needs its cluster's secret"))?;
+        let storage = self.storage.ok_or_else(|| {
+            Error::config("data_dir", "say where the state is kept: in a directory, or in memory only")
+        })?;
+        check_range("key_bytes_max", self.key_bytes_max, Config::KEY_BYTES_CEILING)?;
+        check_range("value_bytes_max", self.value_bytes_max, Config::VALUE_BYTES_CEILING)?;
+        self.advertise.iter().try_for_each(|a| check_address("advertise", a))?;
+        self.join.iter().try_for_each(|a| check_address("join", a))?;
+        Ok(Config {
+            storage,
+            name: check_name(self.name.unwrap_or_else(machine_name))?,
+            listen: parse_listen(&self.listen)?,
+            advertise: self.advertise,
+            http: self.http,
+            join: self.join,
+            secret,
+            key_bytes_max: self.key_bytes_max,
+            value_bytes_max: self.value_bytes_max,
+            clock_drift: self.clock_drift,
+            tombstone_age: self.tombstone_age,
+            tombstone_count: self.tombstone_count,
+            profile: self.profile,
+        })
+    }
+}
+
+fn parse_listen(text: &str) -> Result<SocketAddr, Error> {
+    text.parse().map_err(|_| Error::config("listen", format!("{text:?} is no IP:PORT, as 127.0.0.1:7400 is")))
+}
+
+fn check_range(setting: &'static str, bytes: usize, ceiling: usize) -> Result<(), Error> {
+    if (1..=ceiling).contains(&bytes) {
+        return Ok(());
+    }
+    Err(Error::config(setting, format!("{bytes} is not between 1 and {ceiling} bytes")))
+}
+
+pub(crate) fn check_address(setting: &'static str, address: &str) -> Result<(), Error> {
+    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse().ok());
+    match port {
+        Some(1u16..) => Ok(()),
+        _ => Err(Error::config(setting, format!("{address:?} is no HOST:PORT, as 127.0.0.1:7400 is"))),
+    }
+}
+
+/// The name goes into every member record and every log line about it.
+fn check_name(name: String) -> Result<String, Error> {
+    const BYTES_MAX: usize = 255;
+    if name.is_empty() || name.len() > BYTES_MAX || name.chars().any(char::is_control) {
+        return Err(Error::config("name", format!("1 to {BYTES_MAX} bytes without control characters")));
+    }
+    Ok(name)
+}
+
+fn machine_name() -> String {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname")).unwrap_or_default();
+    let name = name.trim();
+    if name.is_empty() { "node".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn builder() -> ConfigBuilder {
+        Config::builder().in_memory().secret(Secret::random(&mut rand::rng()))
+    }
+
+    fn refusal(builder: ConfigBuilder) -> String {
+        builder.build().expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_manual() {
+        let config = builder().build().expect("defaults work");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:7400");
+        assert_eq!((config.key_bytes_max, config.value_bytes_max), (1_024, 1_048_576));
+        assert_eq!(config.clock_drift, Duration::from_secs(60));
+        assert_eq!((config.tombstone_age, config.tombstone_count), (Duration::from_secs(3_600), 100_000));
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        assert!(refusal(Config::builder().in_memory()).starts_with("secret: "));
+        assert!(refusal(Config::builder().secret(Secret::random(&mut rand::rng()))).starts_with("data_dir: "));
+        assert!(refusal(builder().listen("localhost")).starts_with("listen: "));
+        assert!(refusal(builder().join(["here:0"])).starts_with("join: "));
+        assert!(refusal(builder().advertise(":7400")).starts_with("advertise: "));
+        assert!(refusal(builder().name("")).starts_with("name: "));
+        assert!(refusal(builder().value_bytes_max(0)).starts_with("value_bytes_max: "));
+    }
+
+    #[test]
+    fn host_names_and_both_families_may_be_joined() {
+        let config = builder().join(["seed.example:7400", "[::1]:7400", "10.0.0.1:7400"]).build().expect("addresses");
+        assert_eq!(config.join.len(), 3);
+    }
+}

@@ -1,0 +1,110 @@
+//! The one public error. Not responsible for how it is shown: HTTP statuses and exit codes belong to the interfaces.
+
+use std::io;
+
+/// Why an operation of a [`Store`](crate::Store) or of its [`Config`](crate::Config) failed.
+///
+/// Each message says what is wrong and what would be right; [`state_changed`](Self::state_changed) says whether the
+/// operation may have had an effect all the same.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The key is empty. Nothing changed; give a key of at least one byte.
+    #[error("a key has at least one byte")]
+    KeyEmpty,
+    /// The key is longer than the store takes. Nothing changed; shorten it, or allow longer keys on every node.
+    #[error("a key of {len} bytes is too long: at most {max} are allowed")]
+    KeyTooLong {
+        /// Its length in bytes.
+        len: usize,
+        /// The greatest length allowed.
+        max: usize,
+    },
+    /// The value is longer than the store takes. Nothing changed; split it, or allow larger values on every node.
+    #[error("a value of {len} bytes is too large: at most {max} are allowed")]
+    ValueTooLarge {
+        /// Its length in bytes.
+        len: usize,
+        /// The greatest length allowed.
+        max: usize,
+    },
+    /// A setting has a value that cannot work. Nothing was started.
+    #[error("{setting}: {problem}")]
+    InvalidConfig {
+        /// The setting, as [`ConfigBuilder`](crate::ConfigBuilder) names it.
+        setting: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// Not an address that could be dialled. Nothing changed; give `HOST:PORT`.
+    #[error("{address:?} is no address of a peer: {problem}")]
+    InvalidAddress {
+        /// What was given.
+        address: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The listening socket could not be had. Nothing was started; choose another address, or end who has it.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address that was asked for.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file or directory of the store could not be read or written before anything changed.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which one.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A typed value has no JSON form, or what is stored is not one of that type. Nothing changed.
+    #[error("not a JSON value of this type: {source}")]
+    Value {
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// This node does not have all that the session has seen, and did not get it in time. Nothing changed; wait longer,
+    /// or ask another node.
+    #[error("this node does not have all that the session has seen yet; wait longer, or ask another node")]
+    NotYetHere,
+    /// The store was closed, or has left its cluster, before the operation began. Nothing changed; open it again.
+    #[error("the store is closed")]
+    Closed,
+    /// The store was closed while the operation was under way: it may have taken effect, or not. Read it back.
+    #[error("the store was closed before the operation was confirmed")]
+    Interrupted,
+}
+
+impl Error {
+    /// Whether the operation may have changed the state although it failed. `false` is a promise; after `true`, look.
+    #[must_use]
+    pub const fn state_changed(&self) -> bool {
+        matches!(self, Self::Interrupted)
+    }
+
+    pub(crate) fn config(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self::InvalidConfig { setting, problem: problem.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_interrupted_operation_may_have_had_an_effect() {
+        assert!(Error::Interrupted.state_changed());
+        assert!(!Error::Closed.state_changed());
+        assert!(!Error::KeyTooLong { len: 2_000, max: 1_024 }.state_changed());
+    }
+
+    #[test]
+    fn a_message_names_the_setting_and_the_limit() {
+        assert_eq!(Error::config("listen", "give IP:PORT").to_string(), "listen: give IP:PORT");
+        let text = Error::ValueTooLarge { len: 9, max: 8 }.to_string();
+        assert_eq!(text, "a value of 9 bytes is too large: at most 8 are allowed");
+    }
+}

@@ -1,0 +1,174 @@
+//! Answers to reads, the same for both sections. Not responsible for which section a route reads.
+
+use super::App;
+use super::error::ApiError;
+use super::request::{Query, key};
+use super::values::{Shown, ShownItem, key_field};
+use crate::{Page, Reading, Store, Sys};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+
+/// Items of a list, unless the client says how many.
+const LIMIT_DEFAULT: usize = 100;
+/// No list has more items; the client goes on from `next`.
+const LIMIT_MAX: usize = 1_000;
+/// A list ends early rather than growing much beyond this.
+const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What can be read: `usr` through the store, `sys` through its view of it.
+trait Section {
+    fn read(&self, key: &[u8]) -> Option<Reading>;
+    fn values(&self, key: &[u8]) -> Vec<Reading>;
+    fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page;
+}
+
+impl Section for Store {
+    fn read(&self, key: &[u8]) -> Option<Reading> {
+        Self::read(self, key)
+    }
+    fn values(&self, key: &[u8]) -> Vec<Reading> {
+        Self::values(self, key)
+    }
+    fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page {
+        Self::page(self, prefix, start, limit)
+    }
+}
+
+impl Section for Sys<'_> {
+    fn read(&self, key: &[u8]) -> Option<Reading> {
+        Sys::read(self, key)
+    }
+    fn values(&self, key: &[u8]) -> Vec<Reading> {
+        Sys::values(self, key)
+    }
+    fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page {
+        Sys::page(self, prefix, start, limit)
+    }
+}
+
+/// `GET /v1/kv/{key}`
+pub(super) async fn get_usr(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    get(&app, &app.store, &uri, "/v1/kv/")
+}
+
+/// `GET /v1/sys/{key}`
+pub(super) async fn get_sys(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    get(&app, &app.store.sys(), &uri, "/v1/sys/")
+}
+
+/// `GET /v1/kv`
+pub(super) async fn list_usr(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    list(&app.store, &uri)
+}
+
+/// `GET /v1/sys`
+pub(super) async fn list_sys(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    list(&app.store.sys(), &uri)
+}
+
+fn get(app: &App, section: &impl Section, uri: &Uri, route: &str) -> Result<Response, ApiError> {
+    let query = Query::parse(uri, &["siblings"])?;
+    let key = key(uri, route);
+    app.limits.check_key(&key)?;
+    if query.flag("siblings")? {
+        let values = section.values(&key);
+        let list: Vec<_> = values.iter().map(ShownReading).collect();
+        return if list.is_empty() { Err(absent()) } else { Ok(Json(list).into_response()) };
+    }
+    section.read(&key).map(answer).ok_or_else(absent)
+}
+
+pub(super) fn absent() -> ApiError {
+    ApiError::not_found("there is no such key")
+}
+
+fn answer(reading: Reading) -> Response {
+    let headers = headers(&reading);
+    (headers, Body::from(reading.value)).into_response()
+}
+
+fn headers(reading: &Reading) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    let mut insert = |name: &'static str, text: String| {
+        let value = HeaderValue::from_str(&text).expect("digits and punctuation");
+        headers.insert(HeaderName::from_static(name), value);
+    };
+    insert("tidings-dot", reading.dot.to_string());
+    insert("tidings-timestamp", reading.timestamp.to_string());
+    insert("tidings-siblings", reading.siblings.to_string());
+    if let Some(expires) = reading.expires {
+        insert("tidings-expires", expires.to_string());
+    }
+    headers
+}
+
+/// One of several live values of a key.
+struct ShownReading<'a>(&'a Reading);
+
+impl Serialize for ShownReading<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        Shown::of(&self.0.value).field(&mut map)?;
+        map.serialize_entry("dot", &self.0.dot.to_string())?;
+        map.serialize_entry("timestamp", &self.0.timestamp.to_string())?;
+        if let Some(expires) = self.0.expires {
+            map.serialize_entry("expires", &expires)?;
+        }
+        map.end()
+    }
+}
+
+fn list(section: &impl Section, uri: &Uri) -> Result<Response, ApiError> {
+    let query = Query::parse(uri, &["prefix", "start", "limit"])?;
+    let limit = query.parsed("limit", parse_limit)?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let page = section.page(query.bytes("prefix").unwrap_or_default(), query.bytes("start"), limit);
+    Ok(Json(Listing(bounded(page))).into_response())
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&limit| limit > 0).ok_or_else(|| format!("{text:?} is no number from 1"))
+}
+
+/// Values may be large: the page ends where the answer would grow beyond its bound, though never before its first item.
+fn bounded(mut page: Page) -> Page {
+    let mut bytes = 0;
+    let fits = page.items.iter().take_while(|item| {
+        let fits = bytes <= LIST_BYTES_MAX;
+        bytes += item.key.len() + item.value.len();
+        fits
+    });
+    let count = fits.count();
+    if let Some(first) = page.items.get(count) {
+        page.next = Some(first.key.clone());
+        page.items.truncate(count);
+    }
+    page
+}
+
+struct Listing(Page);
+
+impl Serialize for Listing {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let items = self.0.items.iter();
+        let items: Vec<_> =
+            items.map(|i| ShownItem { key: &i.key, value: Shown::of(&i.value), expires: i.expires }).collect();
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("items", &items)?;
+        next_field(&mut map, self.0.next.as_ref())?;
+        map.end()
+    }
+}
+
+/// `next`, or `next_base64` as keys have it; `null` at the end.
+fn next_field<M: SerializeMap>(map: &mut M, next: Option<&Bytes>) -> Result<(), M::Error> {
+    match next {
+        Some(key) => key_field(map, "next", key),
+        None => map.serialize_entry("next", &()),
+    }
+}

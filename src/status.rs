@@ -1,0 +1,113 @@
+//! What a node tells about itself. Not responsible for collecting it, nor for the text it becomes: only for its shape,
+//! which is that of `GET /v1/status`.
+
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// One node at one moment.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The replica id, as text.
+    pub id: String,
+    /// The node's name.
+    pub name: String,
+    /// Keys with a live value, of users and of the cluster.
+    pub keys: u64,
+    /// Deletes still remembered.
+    pub tombstones: u64,
+    /// Live values that reading does not choose.
+    pub siblings: u64,
+    /// How much it takes to say what the node has seen.
+    pub context: ContextStatus,
+    /// The sums that nodes compare: equal contexts with unequal states would be a bug.
+    pub audit: AuditStatus,
+    /// Entries that are ahead of the node's context, as an unfinished sync leaves them.
+    pub pending: u64,
+    /// The open connections, no others.
+    pub links: Vec<LinkStatus>,
+    /// All bytes since the start, by purpose.
+    pub bytes: BytesStatus,
+    /// What arrived: writes not known before, known ones, and numbers that name no write.
+    pub dots: DotsStatus,
+    /// What keeps the state.
+    pub storage: StorageStatus,
+}
+
+/// The size of a causal context.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct ContextStatus {
+    /// Replicas it names.
+    pub replicas: u64,
+    /// Ranges of counters it takes.
+    pub intervals: u64,
+}
+
+/// Audit sums, in hexadecimal.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct AuditStatus {
+    /// Over the context.
+    pub context: String,
+    /// Over the entries.
+    pub state: String,
+}
+
+/// One open connection.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct LinkStatus {
+    /// The peer's replica id.
+    pub id: String,
+    /// The address it is reached at.
+    pub address: String,
+    /// `eager`, `lazy` or `none`.
+    pub mode: String,
+    /// The round trip, in milliseconds.
+    pub rtt_ms: f64,
+    /// Writes that this node has and the peer is not known to have.
+    pub lag: u64,
+    /// Bytes over this link, by purpose.
+    pub bytes: BytesStatus,
+}
+
+/// Bytes by purpose, each way.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct BytesStatus {
+    /// Sent.
+    pub sent: BTreeMap<String, u64>,
+    /// Received.
+    pub received: BTreeMap<String, u64>,
+}
+
+/// Received writes.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct DotsStatus {
+    /// Not known before.
+    pub new: u64,
+    /// Known already: traffic that was not needed.
+    pub known: u64,
+    /// Names that no write bears, as a crash leaves them.
+    pub void: u64,
+}
+
+/// What keeps the state.
+#[derive(Clone, Debug, Default, Serialize)]
+#[non_exhaustive]
+pub struct StorageStatus {
+    /// `memory`, or the engine's name.
+    pub kind: String,
+}
+
+impl BytesStatus {
+    /// Both together, purpose by purpose.
+    pub(crate) fn plus(mut self, other: &Self) -> Self {
+        for (sum, bytes) in [(&mut self.sent, &other.sent), (&mut self.received, &other.received)] {
+            bytes.iter().for_each(|(purpose, bytes)| *sum.entry(purpose.clone()).or_default() += bytes);
+        }
+        self
+    }
+}
