@@ -5,7 +5,6 @@
 
 use crate::crdt::Key;
 use crate::crdt::{CausalContext, Dot, DotSet, KeyList, ReplicaId, Section};
-use bytes::Bytes;
 use std::ops::Range;
 
 /// Counters from here on are refused: no replica can have written so much, and sums of them must not overflow.
@@ -161,12 +160,12 @@ fn unzigzag(number: u64) -> u64 {
 /// Reads values one after the other, within a frame.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    frame: &'a Bytes,
+    frame: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(frame: &'a Bytes) -> Self {
+    pub(crate) fn new(frame: &'a [u8]) -> Self {
         Self { frame, at: 0 }
     }
 
@@ -193,6 +192,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn number(&mut self) -> Result<u64> {
+        // Nearly all are this short.
+        if let Some(&byte) = self.frame.get(self.at).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Ok(u64::from(byte));
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Result<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
