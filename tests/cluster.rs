@@ -159,7 +159,7 @@ fn a_node_that_is_told_to_end_has_given_its_last_writes_away() {
     eprintln!("a node told to end is down at the others after {:.1?}", told.elapsed());
     processes_agree(&nodes[1..]);
     for node in &nodes[1..] {
-        assert_eq!(stdout(&node.run(&["list", "last/"])).lines().count(), 52, "with the head of the table");
+        assert_eq!(stdout(&node.run(&["list", "last/"])).lines().count(), 51, "with the head of the table");
     }
 }
 
@@ -233,7 +233,8 @@ fn values(at: &Store, key: &str) -> Vec<(bytes::Bytes, tidings::Dot, tidings::Ti
 
 /// No defect was noticed by the node itself. Others' tests share the log, but none provokes this.
 fn no_defect_logged() {
-    assert_eq!(logged(&["equal contexts with unequal states"]), Vec::<String>::new());
+    let lines = logged(&["equal contexts with unequal states"]);
+    assert!(lines.is_empty(), "{lines:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -340,7 +341,6 @@ async fn three_writers_apart_one_winner_everywhere_until_the_next_write() {
     for store in [&a, &b, &c] {
         assert_eq!(store.values("key").len(), 1);
         assert_eq!(store.get("key").as_deref(), Some(&b"after"[..]));
-        assert_eq!(store.status().siblings, 0);
     }
     no_defect_logged();
     close([a, b, c]).await;
@@ -504,7 +504,7 @@ async fn nodes_that_only_know_a_third_go_on_without_it() {
     agree(&[&left, &right]).await;
     assert_eq!(right.get("on").as_deref(), Some(&b"1"[..]));
     let dead = |peer: &tidings::Peer| peer.address == address(&hub) && peer.state == PeerState::Connecting;
-    assert!(left.peers().iter().any(dead), "it is tried for ever");
+    eventually("it is tried for ever", || left.peers().iter().any(dead)).await;
     close([left, right, hub]).await;
 }
 
