@@ -146,8 +146,7 @@ impl Driver {
         self.round(|_, _| {});
         let (mut asked, mut heard) = (Vec::new(), Vec::new());
         loop {
-            let timeout = self.shared.node().next_timeout();
-            let wait = timeout.map_or(Duration::MAX, |moment| self.shared.clock.until(moment));
+            let wait = self.wait();
             tokio::select! {
                 taken = commands.recv_many(&mut asked, ROUND_INPUTS_MAX) => {
                     // No handle is left, or one has asked for the end.
@@ -163,6 +162,12 @@ impl Driver {
             }
         }
         self.close(&mut events).await;
+    }
+
+    /// Until the machine wants to be asked at the latest.
+    fn wait(&self) -> Duration {
+        let timeout = self.shared.node().next_timeout();
+        timeout.map_or(Duration::MAX, |moment| self.shared.clock.until(moment))
     }
 
     /// One round: the machine takes inputs, the outcome is committed, outputs leave.
@@ -290,8 +295,11 @@ impl Driver {
         let deadline = tokio::time::Instant::now() + FLUSH_MAX;
         let mut heard = Vec::new();
         while !self.shared.node().is_flushed() {
+            // The last writes may still be waiting to be told together.
+            let wait = self.wait();
             tokio::select! {
                 taken = events.recv_many(&mut heard, ROUND_INPUTS_MAX) => if taken == 0 { break } else { self.on_events(&mut heard) },
+                () = tokio::time::sleep(wait) => self.round(|node, now| node.handle(now, Input::Timeout)),
                 () = tokio::time::sleep_until(deadline) => break,
             }
         }
