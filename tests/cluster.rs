@@ -12,9 +12,7 @@ use common::{Node, code, command, run, stderr, stdout, tidings};
 use std::fs::File;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use stores::{
-    PATIENCE, Picture, address, agree, eventually, linked, logged, mesh, open, open_at, secret, state_of,
-};
+use stores::{PATIENCE, Picture, address, agree, eventually, linked, logged, mesh, open, open_at, secret, state_of};
 use tidings::{MemberState, PeerState, Secret, Store};
 
 /// What "within a second" may take on a machine that is busy with other things. The measured time is printed.
@@ -100,7 +98,10 @@ fn an_archive_imported_at_one_node_is_the_same_at_all_byte_by_byte() {
     let said = stderr(&import);
     assert!(said.starts_with(&format!("imported {RECORDS} records in ")) && said.trim_end().ends_with("/s)"), "{said}");
     let agreed = processes_agree(&nodes);
-    eprintln!("{RECORDS} records, {} MB: imported in {imported:.1?}, at the others {agreed:.1?} later", sorted.len() >> 20);
+    eprintln!(
+        "{RECORDS} records, {} MB: imported in {imported:.1?}, at the others {agreed:.1?} later",
+        sorted.len() >> 20
+    );
 
     for (key, line) in lines.iter().step_by(997) {
         let list = nodes[1].run(&["list", key, "--json"]);
@@ -278,10 +279,9 @@ async fn cut_and_heal() {
     b.put("written by both", "b").await.expect("written");
     c.put("written by both", "c").await.expect("written");
     let down = |at: &Store, of: &Store| state_of(at, of.id()) == Some(MemberState::Down);
-    let took = eventually("each side sees the other as down", || {
-        down(&a, &c) && down(&b, &c) && down(&c, &a) && down(&c, &b)
-    })
-    .await;
+    let took =
+        eventually("each side sees the other as down", || down(&a, &c) && down(&b, &c) && down(&c, &a) && down(&c, &b))
+            .await;
     eprintln!("a cut node is down at the others after {took:.1?}");
     assert!(linked(&a, &b) && !down(&a, &b) && !down(&b, &a));
     assert_eq!((c.get("from a"), a.get("from c")), (None, None), "it was cut");
@@ -466,10 +466,8 @@ async fn who_leaves_has_left_for_good() {
     let (id, listen) = (c.id(), address(&c));
     c.put("legacy", "1").await.expect("written");
     c.leave().await.expect("it says so");
-    eventually("the others know", || {
-        [&a, &b].into_iter().all(|store| state_of(store, id) == Some(MemberState::Left))
-    })
-    .await;
+    eventually("the others know", || [&a, &b].into_iter().all(|store| state_of(store, id) == Some(MemberState::Left)))
+        .await;
     assert_eq!(a.get("legacy").as_deref(), Some(&b"1"[..]));
     let until = Instant::now() + Duration::from_secs(3);
     while Instant::now() < until {

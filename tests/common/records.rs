@@ -27,9 +27,33 @@ impl Seeded {
 }
 
 const WORDS: &[&str] = &[
-    "library", "for", "the", "development", "of", "Grüße", "émulateur", "données", "日本語", "шрифты", "ελληνικά", "🦀", "tools",
-    "files", "\\\"quoted\\\"", "C:\\\\path", "tab\\there", "line\\nbreak", "\\u0001", "fast", "runtime", "transitional",
-    "—", "ﬁn", "e\u{301}", "and", "common",
+    "library",
+    "for",
+    "the",
+    "development",
+    "of",
+    "Grüße",
+    "émulateur",
+    "données",
+    "日本語",
+    "шрифты",
+    "ελληνικά",
+    "🦀",
+    "tools",
+    "files",
+    "\\\"quoted\\\"",
+    "C:\\\\path",
+    "tab\\there",
+    "line\\nbreak",
+    "\\u0001",
+    "fast",
+    "runtime",
+    "transitional",
+    "—",
+    "ﬁn",
+    "e\u{301}",
+    "and",
+    "common",
 ];
 
 /// So many lines of import, no key twice. Each is written as export writes it, so the lines in order are the export.
@@ -37,7 +61,8 @@ pub fn lines(count: usize, seed: u64) -> BTreeMap<String, String> {
     let mut seeded = Seeded(seed);
     let mut lines = BTreeMap::new();
     while lines.len() < count {
-        let name = format!("{}{}-{}", seeded.one_of(&["lib", "python3-", "golang-", "ü-"]), lines.len(), seeded.below(99));
+        let name =
+            format!("{}{}-{}", seeded.one_of(&["lib", "python3-", "golang-", "ü-"]), lines.len(), seeded.below(99));
         let value = value(&mut seeded, &name);
         let key = format!("pkg/{name}");
         let line = format!("{{\"key\":\"{key}\",{value}}}\n");
@@ -60,7 +85,11 @@ fn value(seeded: &mut Seeded, name: &str) -> String {
 fn object(seeded: &mut Seeded, name: &str) -> String {
     let mut object = format!("{{\"Package\":\"{name}\"");
     let (major, minor, patch) = (seeded.below(9), seeded.below(40), seeded.below(9));
-    let _ = write!(object, ",\"Version\":\"1:{major}.{minor}.{patch}-5+deb12u1\",\"Installed-Size\":{}", seeded.below(90_000));
+    let _ = write!(
+        object,
+        ",\"Version\":\"1:{major}.{minor}.{patch}-5+deb12u1\",\"Installed-Size\":{}",
+        seeded.below(90_000)
+    );
     let _ = write!(object, ",\"Score\":{}.{:02}0,\"Depends\":[", seeded.below(9), seeded.below(100));
     for i in 0..seeded.below(4) {
         let comma = if i > 0 { "," } else { "" };
