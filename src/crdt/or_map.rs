@@ -157,7 +157,7 @@ impl OrMap {
     /// `now` is in milliseconds since 1970. A put of the equal value is a write like any other.
     ///
     /// # Panics
-    /// If the key is longer than [`Key::BYTES_MAX`].
+    /// If the key is empty, or longer than [`Key::BYTES_MAX`].
     pub fn put<'k>(&mut self, key: impl Into<Key<'k>>, value: impl AsRef<[u8]>, now: u64) -> Dot {
         self.write(key.into(), Some(value.as_ref()), None, now)
     }
@@ -165,7 +165,7 @@ impl OrMap {
     /// Writes a value that counts as deleted from `deadline` on (milliseconds since 1970, by each replica's own clock).
     ///
     /// # Panics
-    /// If the key is longer than [`Key::BYTES_MAX`].
+    /// If the key is empty, or longer than [`Key::BYTES_MAX`].
     pub fn put_until<'k>(&mut self, key: impl Into<Key<'k>>, value: impl AsRef<[u8]>, deadline: u64, now: u64) -> Dot {
         self.write(key.into(), Some(value.as_ref()), Some(deadline), now)
     }
@@ -180,12 +180,8 @@ impl OrMap {
     }
 
     fn write(&mut self, key: Key<'_>, value: Option<&[u8]>, deadline: Option<u64>, now: u64) -> Dot {
-        assert!(
-            key.bytes.len() <= Key::BYTES_MAX,
-            "a key of {} bytes; the longest is {}",
-            key.bytes.len(),
-            Key::BYTES_MAX
-        );
+        let length = key.bytes.len();
+        assert!((1..=Key::BYTES_MAX).contains(&length), "a key of {length} bytes; it has 1 to {}", Key::BYTES_MAX);
         self.set_time(now);
         let place = self.table.place(key);
         let replaced = place.slot.and_then(|slot| self.table.registers(slot).map(|r| r.register().timestamp).max());
@@ -419,5 +415,17 @@ impl OrMap {
             self.sums.replace_clock(old, dot);
             self.context.extend_to(dot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the map takes, the wire must take: an empty key would make every peer close the link.
+    #[test]
+    #[should_panic(expected = "a key of 0 bytes")]
+    fn an_empty_key_is_refused() {
+        OrMap::new(ReplicaId::from(1)).put(b"", b"value", 0);
     }
 }
