@@ -42,9 +42,7 @@ impl AuditKey {
         bytes[..16].copy_from_slice(dot.replica.as_bytes());
         bytes[16..24].copy_from_slice(&dot.counter.to_le_bytes());
         bytes[24] = purpose;
-        let mut hasher = SipHasher13::new_with_key(&self.0);
-        hasher.write(&bytes);
-        hasher.finish()
+        SipHasher13::new_with_key(&self.0).hash(&bytes)
     }
 
     /// The term of a replica's highest counter in the sum of a context; none for a replica without dots.

@@ -1,5 +1,6 @@
 //! Choosing what to send: entries with their contexts, and deltas. Not responsible for bytes: `proto::codec` is.
 
+use super::dot_log::Slot;
 use super::join::{Change, Received};
 use super::pending::EntryContext;
 use super::stored::RegisterRef;
@@ -68,6 +69,11 @@ impl Entries {
         self.iter().map(|entry| entry.key)
     }
 
+    /// How many keys will be in the map at least, once it has joined these into nothing.
+    pub(super) fn keys_with_registers(&self) -> usize {
+        self.rows.len().min(self.registers.len())
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = EntryView<'_>> {
         let mut start = 0;
         self.rows.iter().map(move |row| {
@@ -106,17 +112,22 @@ pub struct EntriesBuilder {
     buffer: Vec<u8>,
     /// The contexts already taken, by the pending context they come from; first the map's own.
     sources: Vec<Option<Arc<EntryContext>>>,
+    context_bytes: usize,
 }
 
 impl EntriesBuilder {
     /// Reads the key's entry as it is now, with its context. All that one builder collects must be read without the
     /// map's context growing in between. A key that has neither registers nor a pending context is sent as empty.
     pub fn push(&mut self, map: &OrMap, key: Key<'_>) {
+        self.push_at(map, key, map.table.find(key));
+    }
+
+    fn push_at(&mut self, map: &OrMap, key: Key<'_>, slot: Option<Slot>) {
         let context = self.context(map, map.pending.get(key));
         let key_start = self.buffer.len();
         self.buffer.extend_from_slice(key.bytes);
         let key_range = key_start..self.buffer.len();
-        if let Some(slot) = map.table.find(key) {
+        if let Some(slot) = slot {
             for stored in map.table.registers(slot) {
                 let register = stored.register();
                 let value = register.value.map(|value| self.copy(value));
@@ -143,7 +154,11 @@ impl EntriesBuilder {
         };
         let found = self.sources.iter().rposition(same).unwrap_or_else(|| {
             let own = EntryContext::default();
-            self.entries.contexts.push(map.context_and_bound_of(pending.map_or(&own, |p| p)));
+            let pair = map.context_and_bound_of(pending.map_or(&own, |p| p));
+            // The first is told once; each further one takes about this much beside its entries.
+            self.context_bytes +=
+                if self.sources.is_empty() { 0 } else { 24 * (pair.context.len() + pair.bound.len()) };
+            self.entries.contexts.push(pair);
             self.sources.push(pending.cloned());
             self.sources.len() - 1
         });
@@ -152,7 +167,7 @@ impl EntriesBuilder {
 
     /// About how many bytes the entries take.
     pub fn bytes(&self) -> usize {
-        self.buffer.len() + self.entries.registers.len() * 4
+        self.buffer.len() + self.context_bytes + self.entries.registers.len() * 4
     }
 
     /// How many entries were collected.
@@ -235,11 +250,8 @@ impl OrMap {
     /// Cost: linear in the entries that differ, and in the replicas of the contexts. If tombstones beyond `base` have
     /// been truncated, the delta also lists the live dots within `base`, which costs their number.
     pub fn delta_since(&self, base: &CausalContext) -> Delta {
-        let mut keys = self.keys_since(base, &DotSet::new());
         let mut entries = EntriesBuilder::default();
-        while let Some(key) = keys.pop() {
-            entries.push(self, key);
-        }
+        self.listed_since(base, &DotSet::new()).for_each(|(key, slot)| entries.push_at(self, key, slot));
         Delta {
             base: base.clone(),
             snapshot: self.context.clone(),
@@ -255,10 +267,10 @@ impl OrMap {
         if self.needs_catch_up(base) {
             return None;
         }
-        let mut keys = self.keys_since(base, &DotSet::new());
         let mut entries = EntriesBuilder::default();
-        while let Some(key) = keys.pop() {
-            entries.push(self, key);
+        let nothing = DotSet::new();
+        for (key, slot) in self.listed_since(base, &nothing) {
+            entries.push_at(self, key, slot);
             if entries.bytes() > bytes_max && entries.len() > 1 {
                 return None;
             }
@@ -275,21 +287,22 @@ impl OrMap {
     /// The keys with a live dot outside `base` and `have`, in the order of the dots, and those of RULE 7.
     pub fn keys_since(&self, base: &CausalContext, have: &DotSet) -> KeyList {
         let mut keys = KeyList::new();
-        let mut listed = BTreeSet::new();
-        for (id, log) in &self.index.logs {
-            for (counter, slot) in log.after(base.get(*id)) {
-                let repeated = self.table.first(slot).has_siblings() && listed.contains(&slot);
-                if repeated || have.contains(Dot::new(*id, counter)) {
-                    continue;
-                }
-                if self.table.first(slot).has_siblings() {
-                    listed.insert(slot);
-                }
-                keys.push(self.table.key(slot));
-            }
-        }
-        self.pending.list_unbounded(base, &mut keys);
+        self.listed_since(base, have).for_each(|(key, _)| keys.push(key));
         keys
+    }
+
+    /// These keys, each with where its entry is.
+    fn listed_since(&self, base: &CausalContext, have: &DotSet) -> impl Iterator<Item = (Key<'_>, Option<Slot>)> {
+        let dots = self.index.logs.iter().flat_map(|(id, log)| {
+            let after = log.after(base.get(*id));
+            after.map(|(counter, slot)| (Dot::new(*id, counter), slot))
+        });
+        let slots = dots.filter(|(dot, _)| !have.contains(*dot)).map(|(_, slot)| slot);
+        // An entry of several dots is listed once.
+        let mut listed = BTreeSet::new();
+        let once = slots.filter(move |&slot| !self.table.first(slot).has_siblings() || listed.insert(slot));
+        let unbounded = self.pending.unbounded(base).map(|key| (key, self.table.find(key)));
+        once.map(|slot| (self.table.key(slot), Some(slot))).chain(unbounded)
     }
 
     /// The live dots held beyond the context, from syncs that were cut off: what a pull need not bring again.
@@ -326,8 +339,10 @@ impl OrMap {
         let covered = self.context.includes(&delta.base);
         // What the list says is dead is only that to a replica that has all of the base.
         let dead = delta.live.as_ref().filter(|_| covered).map(|live| self.dead_entries(&delta, live));
+        let nothing = CausalContext::new();
+        let settled = if covered { &delta.snapshot } else { &nothing };
         for entries in dead.iter().chain([&delta.entries]) {
-            merged.received.add(self.join_entries(entries, |change| merged.changes.push(change)));
+            merged.received.add(self.join_before(entries, settled, |change| merged.changes.push(change)));
         }
         if covered {
             if delta.live.is_some() {

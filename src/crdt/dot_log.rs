@@ -39,7 +39,11 @@ impl Block {
 impl DotLog {
     /// The block in which `counter` is, if it is anywhere.
     fn block_of(&self, counter: u64) -> Option<usize> {
-        self.blocks.partition_point(|b| b.base <= counter).checked_sub(1)
+        // New dots go to the end.
+        match self.blocks.last() {
+            Some(last) if last.base <= counter => Some(self.blocks.len() - 1),
+            _ => self.blocks.partition_point(|b| b.base <= counter).checked_sub(1),
+        }
     }
 
     pub(super) fn insert(&mut self, counter: u64, slot: Slot) {
@@ -50,7 +54,8 @@ impl DotLog {
         let Some(offset) = block.offset(counter) else {
             return self.insert_block(i + 1, counter, slot);
         };
-        let at = block.dots.partition_point(|d| d.0 < offset);
+        let is_last = block.dots.last().is_some_and(|last| last.0 < offset);
+        let at = if is_last { block.dots.len() } else { block.dots.partition_point(|d| d.0 < offset) };
         debug_assert!(block.dots.get(at).is_none_or(|d| d.0 != offset), "a dot lives in one entry");
         if block.dots.len() < BLOCK_DOTS_MAX {
             block.dots.insert(at, (offset, slot));

@@ -15,7 +15,8 @@ use super::delta::{Entries, EntryView};
 use super::dot_log::Slot;
 use super::pending::EntryContext;
 use super::stored::{LocalDot, RegisterRef, Stored};
-use super::{CausalContext, Dot, Key, OrMap, Section};
+use super::table::Place;
+use super::{CausalContext, Dot, Key, OrMap, Reading, Section};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -48,6 +49,10 @@ struct Incoming {
     theirs: Arc<EntryContext>,
     /// RULES 2 and 6: what keys keep until `R` covers it; `None` if it does already.
     pending: Option<Arc<EntryContext>>,
+    /// Whether `R` covers it as soon as these entries are joined: keys need not keep it for that long.
+    settles: bool,
+    /// Whether a key would have kept it otherwise.
+    settled: bool,
 }
 
 impl OrMap {
@@ -56,38 +61,65 @@ impl OrMap {
     /// `R` is not touched: it may take in the sender's snapshot only after the last entry, see
     /// [`incorporate`](Self::incorporate). A replica whose `R` ran ahead of its data would take what is missing for
     /// deleted, and delete it everywhere.
-    pub fn join_entries(&mut self, entries: &Entries, mut report: impl FnMut(Change)) -> Received {
+    pub fn join_entries(&mut self, entries: &Entries, report: impl FnMut(Change)) -> Received {
+        self.join_before(entries, &CausalContext::new(), report)
+    }
+
+    /// The same, where the caller lets `R` take in `snapshot` right after: what that settles need not be kept before.
+    pub(super) fn join_before(
+        &mut self,
+        entries: &Entries,
+        snapshot: &CausalContext,
+        mut report: impl FnMut(Change),
+    ) -> Received {
         let mut received = Received::default();
-        let contexts: Vec<_> = entries.contexts().iter().map(|context| self.incoming(context)).collect();
+        let mut covered = self.context.clone();
+        covered.join(snapshot);
+        let incoming = |context| self.incoming(context, &covered);
+        let mut contexts: Vec<_> = entries.contexts().iter().map(incoming).collect();
+        self.table.reserve(entries.keys_with_registers());
         for entry in entries.iter() {
-            received.add(self.join_entry(entry, &contexts[entry.context], &mut report));
+            received.add(self.join_entry(entry, &mut contexts[entry.context], &mut report));
         }
+        // RULE 6: the bound that a pending context came under joins T as that settles.
+        let settled = contexts.iter().filter(|incoming| incoming.settled);
+        settled.flat_map(|incoming| &incoming.pending).for_each(|pending| self.truncated.join(&pending.bound));
         received
     }
 
-    fn incoming(&self, theirs: &Arc<EntryContext>) -> Incoming {
+    fn incoming(&self, theirs: &Arc<EntryContext>, covered: &CausalContext) -> Incoming {
         let pending = (!self.context.includes(&theirs.context)).then(|| {
             let within = theirs.bound.meet(&theirs.context);
             let bound = within.missing_from(&self.context).map(|dot| (dot.replica, dot.counter)).collect();
             Arc::new(EntryContext { context: theirs.context.clone(), bound })
         });
-        Incoming { theirs: theirs.clone(), pending }
+        Incoming { theirs: theirs.clone(), pending, settles: covered.includes(&theirs.context), settled: false }
     }
 
-    fn join_entry(&mut self, entry: EntryView<'_>, incoming: &Incoming, report: &mut impl FnMut(Change)) -> Received {
+    fn join_entry(
+        &mut self,
+        entry: EntryView<'_>,
+        incoming: &mut Incoming,
+        report: &mut impl FnMut(Change),
+    ) -> Received {
         let now = self.clock.now_ms();
-        let slot = self.table.find(entry.key);
+        let place = self.table.place(entry.key);
+        let slot = place.slot;
         let dropped = slot.map_or_else(Vec::new, |slot| self.removed_by(slot, &entry, &incoming.theirs));
         let (added, received) = self.added_by(slot, &entry);
         if !dropped.is_empty() || !added.is_empty() {
             let before =
                 slot.and_then(|slot| self.reading(slot, now)).map(|r| (r.dot, Bytes::copy_from_slice(r.value)));
             let added: smallvec::SmallVec<[_; 1]> = added.into_iter().map(|i| self.localize(&entry, i)).collect();
-            self.rewrite(slot, entry.key, &dropped, &added);
-            self.report_change(entry, before, now, report);
+            let after = self.rewrite(place, entry.key, &dropped, &added);
+            self.report_change(entry, before, after.and_then(|slot| self.reading(slot, now)), report);
         }
         if let Some(pending) = &incoming.pending {
-            self.pending.add(entry.key, pending);
+            if incoming.settles && self.pending.get(entry.key).is_none() {
+                incoming.settled = true;
+            } else {
+                self.pending.add(entry.key, pending);
+            }
         }
         received
     }
@@ -121,17 +153,17 @@ impl OrMap {
     fn added_by(&self, slot: Option<Slot>, entry: &EntryView<'_>) -> (smallvec::SmallVec<[usize; 1]>, Received) {
         let pending = self.pending.get(entry.key);
         let (mut added, mut received) = (smallvec::SmallVec::new(), Received::default());
+        let is_live = |dot| slot.is_some_and(|slot| self.table.registers(slot).any(|r| self.index.dot(r.dot()) == dot));
         for (i, dot) in entry.dots().enumerate() {
-            // A dot that lives under another key here: no replica has written that, and a map keeps each dot once.
-            let elsewhere = || self.index.slot(dot).is_some_and(|at| Some(at) != slot);
-            let known = self.context.contains(dot) || pending.is_some_and(|p| p.context.contains(dot));
-            if !known && !elsewhere() {
+            // A dot that lives under another key: no replica has written that, and a map keeps each dot once.
+            let elsewhere = || self.index.slot(dot).is_some();
+            if is_live(dot) {
+                received.known += 1;
+            } else if self.context.contains(dot) || pending.is_some_and(|p| p.context.contains(dot)) || elsewhere() {
+                received.void += 1;
+            } else {
                 added.push(i);
                 received.new += 1;
-            } else if slot.is_some_and(|slot| self.table.registers(slot).any(|r| self.index.dot(r.dot()) == dot)) {
-                received.known += 1;
-            } else {
-                received.void += 1;
             }
         }
         (added, received)
@@ -147,10 +179,9 @@ impl OrMap {
         &self,
         entry: EntryView<'_>,
         before: Option<(Dot, Bytes)>,
-        now: u64,
+        after: Option<Reading<'_>>,
         report: &mut impl FnMut(Change),
     ) {
-        let after = self.table.find(entry.key).and_then(|slot| self.reading(slot, now));
         if before.as_ref().map(|b| b.0) == after.map(|a| a.dot) {
             return;
         }
@@ -165,29 +196,36 @@ impl OrMap {
 
 /// Changing what an entry holds.
 impl OrMap {
-    /// The entry without the dots `dropped` and with the registers `added`.
+    /// The entry without the dots `dropped` and with the registers `added`. Answers where it is, if anything is left.
     fn rewrite(
         &mut self,
-        slot: Option<Slot>,
+        place: Place,
         key: Key<'_>,
         dropped: &[LocalDot],
         added: &[(LocalDot, RegisterRef<'_>)],
-    ) {
-        let kept: Vec<Stored> = match slot {
+    ) -> Option<Slot> {
+        let kept: Vec<Stored> = match place.slot {
             Some(slot) => self.table.registers(slot).filter(|r| !dropped.contains(&r.dot())).cloned().collect(),
             None => Vec::new(),
         };
-        match (slot, kept.is_empty(), added) {
-            (_, true, &[(dot, register)]) => self.put_alone(slot, key, dot, register),
+        match (place.slot, kept.is_empty(), added) {
+            (_, true, &[(dot, register)]) => Some(self.put_alone(place, key, dot, register)),
             (Some(slot), true, []) => {
                 self.detach(slot);
                 self.table.remove(slot);
+                None
             }
-            (slot, _, added) => self.put_all(slot, key, &kept, added),
+            (_, _, added) => self.put_all(place, key, &kept, added),
         }
     }
 
-    fn put_all(&mut self, slot: Option<Slot>, key: Key<'_>, kept: &[Stored], added: &[(LocalDot, RegisterRef<'_>)]) {
+    fn put_all(
+        &mut self,
+        place: Place,
+        key: Key<'_>,
+        kept: &[Stored],
+        added: &[(LocalDot, RegisterRef<'_>)],
+    ) -> Option<Slot> {
         let arrival_ms = self.clock.now_ms();
         let sys = key.section == Section::Sys;
         let old = kept.iter().map(|r| (r.dot(), r.register(), r.dead_from().unwrap_or(arrival_ms)));
@@ -196,18 +234,19 @@ impl OrMap {
         // The same whatever came first: by the dots as everybody names them.
         all.sort_unstable_by_key(|&(dot, ..)| self.index.dot(dot));
         let mut all = all.into_iter();
-        let Some((dot, register, arrival)) = all.next() else { return };
+        let (dot, register, arrival) = all.next()?;
         let siblings = all.map(|(dot, register, arrival)| Stored::new(sys, &[], dot, register, arrival)).collect();
-        let slot = match slot {
+        let slot = match place.slot {
             Some(slot) => {
                 self.detach(slot);
                 self.table.first_mut(slot).replace(dot, register, arrival);
                 slot
             }
-            None => self.table.insert(Stored::new(sys, key.bytes, dot, register, arrival)),
+            None => self.table.insert(place, Stored::new(sys, key.bytes, dot, register, arrival)),
         };
         self.table.set_siblings(slot, siblings);
         self.attach(slot);
+        Some(slot)
     }
 
     /// The end of a sync: `R` takes in the sender's snapshot, and what it now covers is settled.

@@ -4,7 +4,7 @@
 use super::dot_log::{DotLog, Slot};
 use super::pending::{EntryContext, Pending};
 use super::stored::{LocalDot, RegisterRef, Stored};
-use super::table::Table;
+use super::table::{Place, Table};
 use super::{Audit, AuditKey, CausalContext, Clock, Dot, Key, Reading, Register, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -54,6 +54,8 @@ pub type Scan<'m> = Box<dyn Iterator<Item = (&'m [u8], Reading<'m>)> + 'm>;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
     numbers: BTreeMap<ReplicaId, u32>,
+    /// The replica asked for last: that of a neighbour is mostly the same.
+    last: Option<(ReplicaId, u32)>,
     pub(super) logs: Vec<(ReplicaId, DotLog)>,
 }
 
@@ -62,6 +64,8 @@ struct Sums {
     key: AuditKey,
     context: u64,
     state: u64,
+    /// The clock that changed last, and its term in the sum: the next to change is mostly the same.
+    last: Option<(Dot, u64)>,
 }
 
 /// How much of what the map holds.
@@ -78,11 +82,17 @@ pub struct Counts {
 impl Index {
     /// The small number of a replica, new if need be.
     pub(super) fn number(&mut self, id: ReplicaId) -> u32 {
+        if let Some((last, number)) = self.last.filter(|last| last.0 == id) {
+            debug_assert_eq!(self.logs[number as usize].0, last);
+            return number;
+        }
         let logs = &mut self.logs;
-        *self.numbers.entry(id).or_insert_with(|| {
+        let number = *self.numbers.entry(id).or_insert_with(|| {
             logs.push((id, DotLog::default()));
             u32::try_from(logs.len() - 1).expect("fewer than 2^32 replicas fit in memory")
-        })
+        });
+        self.last = Some((id, number));
+        number
     }
 
     pub(super) fn dot(&self, dot: LocalDot) -> Dot {
@@ -96,6 +106,16 @@ impl Index {
 
     pub(super) fn slot_of(&self, dot: LocalDot) -> Option<Slot> {
         self.logs[dot.replica as usize].1.get(dot.counter)
+    }
+}
+
+impl Sums {
+    fn replace_clock(&mut self, old: Dot, new: Dot) {
+        let known = self.last.filter(|last| last.0 == old).map(|last| last.1);
+        let taken_out = known.unwrap_or_else(|| self.key.of_clock(old));
+        let put_in = self.key.of_clock(new);
+        self.context = self.context.wrapping_sub(taken_out).wrapping_add(put_in);
+        self.last = Some((new, put_in));
     }
 }
 
@@ -118,7 +138,7 @@ impl OrMap {
             index,
             pending: Pending::default(),
             dated: BTreeSet::new(),
-            sums: Sums { key, context: 0, state: 0 },
+            sums: Sums { key, context: 0, state: 0, last: None },
             counts: Counts::default(),
         }
     }
@@ -137,7 +157,7 @@ impl OrMap {
     /// `now` is in milliseconds since 1970. A put of the equal value is a write like any other.
     ///
     /// # Panics
-    /// If the key is longer than [`Key::BYTES_MAX`].
+    /// If the key is empty, or longer than [`Key::BYTES_MAX`].
     pub fn put<'k>(&mut self, key: impl Into<Key<'k>>, value: impl AsRef<[u8]>, now: u64) -> Dot {
         self.write(key.into(), Some(value.as_ref()), None, now)
     }
@@ -145,7 +165,7 @@ impl OrMap {
     /// Writes a value that counts as deleted from `deadline` on (milliseconds since 1970, by each replica's own clock).
     ///
     /// # Panics
-    /// If the key is longer than [`Key::BYTES_MAX`].
+    /// If the key is empty, or longer than [`Key::BYTES_MAX`].
     pub fn put_until<'k>(&mut self, key: impl Into<Key<'k>>, value: impl AsRef<[u8]>, deadline: u64, now: u64) -> Dot {
         self.write(key.into(), Some(value.as_ref()), Some(deadline), now)
     }
@@ -160,27 +180,23 @@ impl OrMap {
     }
 
     fn write(&mut self, key: Key<'_>, value: Option<&[u8]>, deadline: Option<u64>, now: u64) -> Dot {
-        assert!(
-            key.bytes.len() <= Key::BYTES_MAX,
-            "a key of {} bytes; the longest is {}",
-            key.bytes.len(),
-            Key::BYTES_MAX
-        );
+        let length = key.bytes.len();
+        assert!((1..=Key::BYTES_MAX).contains(&length), "a key of {length} bytes; it has 1 to {}", Key::BYTES_MAX);
         self.set_time(now);
-        let slot = self.table.find(key);
-        let replaced = slot.and_then(|slot| self.table.registers(slot).map(|r| r.register().timestamp).max());
+        let place = self.table.place(key);
+        let replaced = place.slot.and_then(|slot| self.table.registers(slot).map(|r| r.register().timestamp).max());
         let register = RegisterRef { value, timestamp: self.clock.tick(replaced), deadline };
         let dot = Dot::new(self.id, self.context.get(self.id) + 1);
         let local = LocalDot { replica: self.index.number(self.id), counter: dot.counter };
-        self.put_alone(slot, key, local, register);
+        self.put_alone(place, key, local, register);
         self.extend_context(dot);
         dot
     }
 
     /// Makes an entry of one register, in place of all that it had.
-    pub(super) fn put_alone(&mut self, slot: Option<Slot>, key: Key<'_>, dot: LocalDot, register: RegisterRef<'_>) {
+    pub(super) fn put_alone(&mut self, place: Place, key: Key<'_>, dot: LocalDot, register: RegisterRef<'_>) -> Slot {
         let arrival_ms = self.clock.now_ms();
-        let slot = match slot {
+        let slot = match place.slot {
             Some(slot) => {
                 self.detach(slot);
                 self.table.set_siblings(slot, Vec::new());
@@ -189,10 +205,11 @@ impl OrMap {
             }
             None => {
                 let sys = key.section == super::Section::Sys;
-                self.table.insert(Stored::new(sys, key.bytes, dot, register, arrival_ms))
+                self.table.insert(place, Stored::new(sys, key.bytes, dot, register, arrival_ms))
             }
         };
         self.attach(slot);
+        slot
     }
 
     /// Tells the map the time, in milliseconds since 1970: it decides how far ahead a received timestamp may be, what
@@ -395,9 +412,20 @@ impl OrMap {
     pub(super) fn extend_context(&mut self, dot: Dot) {
         let old = Dot::new(dot.replica, self.context.get(dot.replica));
         if dot.counter > old.counter {
-            let terms = self.sums.key.of_clock(dot).wrapping_sub(self.sums.key.of_clock(old));
-            self.sums.context = self.sums.context.wrapping_add(terms);
+            self.sums.replace_clock(old, dot);
             self.context.extend_to(dot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the map takes, the wire must take: an empty key would make every peer close the link.
+    #[test]
+    #[should_panic(expected = "a key of 0 bytes")]
+    fn an_empty_key_is_refused() {
+        OrMap::new(ReplicaId::from(1)).put(b"", b"value", 0);
     }
 }

@@ -1,7 +1,7 @@
 //! What entries have incorporated beyond the replica's context, while the sync that brought it is unfinished.
 //! Not responsible for when a context settles: `OrMap` asks.
 
-use super::{CausalContext, Key, KeyList, Section};
+use super::{CausalContext, Key, Section};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -77,8 +77,8 @@ impl Pending {
     }
 
     /// RULE 7: keys whose bound `base` does not include go with every sync: their removals have no dot to be found by.
-    pub(super) fn list_unbounded(&self, base: &CausalContext, list: &mut KeyList) {
-        self.iter().filter(|(_, pending)| !base.includes(&pending.bound)).for_each(|(key, _)| list.push(key));
+    pub(super) fn unbounded(&self, base: &CausalContext) -> impl Iterator<Item = Key<'_>> {
+        self.iter().filter(|(_, pending)| !base.includes(&pending.bound)).map(|(key, _)| key)
     }
 }
 

@@ -23,6 +23,13 @@ pub(super) struct Table {
     order: [Order; 2],
 }
 
+/// Where a key's entry is, or would be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    hash: u64,
+    pub(super) slot: Option<Slot>,
+}
+
 /// The entries of a section in the order of their keys, as far as a scan has asked for it.
 #[derive(Clone, Debug, Default)]
 struct Order {
@@ -65,8 +72,13 @@ impl Table {
         self.by_key.len()
     }
 
+    pub(super) fn place(&self, key: Key<'_>) -> Place {
+        let hash = hash_of(&self.hasher, key);
+        Place { hash, slot: self.by_key.find(hash, |&slot| key_of(&self.slots, slot) == key).copied() }
+    }
+
     pub(super) fn find(&self, key: Key<'_>) -> Option<Slot> {
-        self.by_key.find(hash_of(&self.hasher, key), |&slot| key_of(&self.slots, slot) == key).copied()
+        self.place(key).slot
     }
 
     pub(super) fn key(&self, slot: Slot) -> Key<'_> {
@@ -91,8 +103,9 @@ impl Table {
         std::iter::once(self.first(slot)).chain(self.siblings(slot))
     }
 
-    /// A new entry; its key is not there yet.
-    pub(super) fn insert(&mut self, stored: Stored) -> Slot {
+    /// A new entry; its key is not there yet, and `place` is what the table says of it.
+    pub(super) fn insert(&mut self, place: Place, stored: Stored) -> Slot {
+        debug_assert!(place.slot.is_none(), "a key has one entry");
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = stored;
@@ -105,7 +118,7 @@ impl Table {
         };
         let Self { slots, by_key, hasher, .. } = self;
         let rehash = |&slot: &Slot| hash_of(hasher, key_of(slots, slot));
-        by_key.insert_unique(hash_of(hasher, key_of(slots, slot)), slot, rehash);
+        by_key.insert_unique(place.hash, slot, rehash);
         let order = &mut self.order[usize::from(self.slots[slot as usize].is_sys())];
         if order.built {
             order.fresh.push(slot);
@@ -121,6 +134,13 @@ impl Table {
         } else if had {
             self.siblings.remove(&slot);
         }
+    }
+
+    /// Makes room for so many entries in all: growing step by step hashes every key anew at each step.
+    pub(super) fn reserve(&mut self, entries: usize) {
+        let Self { slots, by_key, hasher, .. } = self;
+        by_key.reserve(entries.saturating_sub(by_key.len()), |&slot| hash_of(hasher, key_of(slots, slot)));
+        slots.reserve(entries.saturating_sub(slots.len()));
     }
 
     /// Takes an entry out.

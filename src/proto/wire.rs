@@ -5,7 +5,6 @@
 
 use crate::crdt::Key;
 use crate::crdt::{CausalContext, Dot, DotSet, KeyList, ReplicaId, Section};
-use bytes::Bytes;
 use std::ops::Range;
 
 /// Counters from here on are refused: no replica can have written so much, and sums of them must not overflow.
@@ -115,37 +114,35 @@ impl Writer {
     /// differences are the same, which then stands once; otherwise each stands for itself. Equal neighbours are a run
     /// of their own from [`RUN_MIN`] on, and never less; all that is between two such runs is one.
     pub(crate) fn column(&mut self, values: impl Iterator<Item = u64>) {
-        let mut last = 0_u64;
-        let mut literals = Vec::new();
-        let (mut repeated, mut times) = (0, 0_usize);
+        let mut mixed = Vec::new();
+        let (mut last, mut difference, mut times) = (0_u64, 0, 0_usize);
         for value in values {
-            let difference = zigzag(value.wrapping_sub(last));
+            let next = value.wrapping_sub(last);
             last = value;
-            if times > 0 && difference == repeated {
-                times += 1;
-                continue;
+            if next != difference {
+                self.end_run(&mut mixed, zigzag(difference), times);
+                (difference, times) = (next, 0);
             }
-            self.end_run(&mut literals, repeated, times);
-            (repeated, times) = (difference, 1);
+            times += 1;
         }
-        self.end_run(&mut literals, repeated, times);
-        self.literals(&mut literals);
+        self.end_run(&mut mixed, zigzag(difference), times);
+        self.mixed_run(&mut mixed);
     }
 
-    fn end_run(&mut self, literals: &mut Vec<u64>, repeated: u64, times: usize) {
+    fn end_run(&mut self, mixed: &mut Vec<u64>, difference: u64, times: usize) {
         if times < RUN_MIN {
-            literals.extend(std::iter::repeat_n(repeated, times));
+            (0..times).for_each(|_| mixed.push(difference));
         } else {
-            self.literals(literals);
+            self.mixed_run(mixed);
             self.number((times as u64) << 1 | 1);
-            self.number(repeated);
+            self.number(difference);
         }
     }
 
-    fn literals(&mut self, literals: &mut Vec<u64>) {
-        if !literals.is_empty() {
-            self.number((literals.len() as u64) << 1);
-            literals.drain(..).for_each(|difference| self.number(difference));
+    fn mixed_run(&mut self, mixed: &mut Vec<u64>) {
+        if !mixed.is_empty() {
+            self.number((mixed.len() as u64) << 1);
+            mixed.drain(..).for_each(|difference| self.number(difference));
         }
     }
 }
@@ -161,12 +158,12 @@ fn unzigzag(number: u64) -> u64 {
 /// Reads values one after the other, within a frame.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    frame: &'a Bytes,
+    frame: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(frame: &'a Bytes) -> Self {
+    pub(crate) fn new(frame: &'a [u8]) -> Self {
         Self { frame, at: 0 }
     }
 
@@ -193,6 +190,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn number(&mut self) -> Result<u64> {
+        // Nearly all are this short.
+        if let Some(&byte) = self.frame.get(self.at).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Ok(u64::from(byte));
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Result<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;

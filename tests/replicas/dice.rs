@@ -45,6 +45,11 @@ impl Dice {
         (1..all.len()).rev().for_each(|i| all.swap(i, self.below(i + 1)));
     }
 
+    /// Whether this run is being replayed.
+    pub(crate) fn is_telling(&self) -> bool {
+        self.telling
+    }
+
     /// Says what happens, in a run that is being replayed.
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
         if self.telling {

@@ -145,18 +145,28 @@ impl Dense {
         link
     }
 
-    /// A new link in the place of what there was, and both have heard each other's hello on it: neither noticed that the
-    /// old one was lost.
+    /// A new link in the place of what there was, and both have heard each other's hello on it. Only the side that dials
+    /// had noticed that the old one was lost.
     pub(crate) fn reconnect(&mut self, one: usize, other: usize) -> u64 {
-        let link = self.connect(one.min(other), one.max(other));
+        let (dialer, acceptor) = (one.min(other), one.max(other));
+        let old = self.links_between(one, other);
+        if !old.is_empty() {
+            old.iter().for_each(|old| self.cut(*old));
+            self.forget(dialer, acceptor);
+        }
+        let link = self.connect(dialer, acceptor);
         self.deliver(Way { link, side: 0, channel: CONTROL });
         self.deliver(Way { link, side: 1, channel: CONTROL });
-        for old in self.links_between(one, other) {
-            if old != link {
-                self.disconnect(old);
-            }
-        }
+        old.into_iter().for_each(|old| self.disconnect(old));
         link
+    }
+
+    /// A node closes its link to another in good order, so that it does not write it down.
+    fn forget(&mut self, who: usize, other: usize) {
+        self.act(who, |node, now| {
+            node.remove_peer(now, &id(other).to_string());
+            node.add_peer(now, &address(other));
+        });
     }
 
     fn links_between(&self, one: usize, other: usize) -> Vec<u64> {
@@ -197,12 +207,8 @@ impl Dense {
         let Some(wire) = self.wires.get(&link) else { return };
         let [dialer, acceptor] = wire.ends;
         self.cut(link);
-        for (who, other) in [(dialer, acceptor), (acceptor, dialer)] {
-            self.act(who, |node, now| {
-                node.remove_peer(now, &id(other).to_string());
-                node.add_peer(now, &address(other));
-            });
-        }
+        self.forget(dialer, acceptor);
+        self.forget(acceptor, dialer);
         self.disconnect(link);
     }
 

@@ -8,7 +8,7 @@
 //! Each failure prints its seed: `TIDINGS_SEED=n cargo test --test sim NAME -- --nocapture` tells that run's story.
 //! `TIDINGS_RUNS=n` sets how many seeds each test tries.
 
-#[path = "../common/dice.rs"]
+#[path = "../replicas/dice.rs"]
 mod dice;
 #[path = "../oracle/mod.rs"]
 mod oracle;

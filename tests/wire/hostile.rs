@@ -82,7 +82,8 @@ fn entry(key: u64, registers: u64) -> Raw {
 
 /// A chunk of one entry with one register, whose key and value are one byte each.
 fn register(counter: u64, kind: u64, length: u64) -> Raw {
-    let raw = entry(1, 1).number(1).replica(1).numbers(&one(0)).numbers(&one(counter)).numbers(&one(7));
+    let raw =
+        entry(1, 1).number(1).replica(1).numbers(&one(0)).numbers(&one(counter)).numbers(&one(7)).numbers(&one(0));
     raw.numbers(&one(kind)).numbers(&one(length)).bytes(b"kv")
 }
 
@@ -179,7 +180,7 @@ fn entries(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
     add("a replica without a dot", two, "a replica without a dot");
     let unlisted = entry(1, 1).number(1).replica(1).numbers(&one(1)).bytes(&[0; 20]);
     add("a dot of a replica that is not listed", unlisted, "not listed");
-    let unlisted = entry(1, 2).number(1).replica(1).number(1 << 40).bytes(&[0; 20]);
+    let unlisted = entry(1, 2).number(1).replica(1).number(1 << 40).numbers(&one(0)).bytes(&[0; 20]);
     add("a sibling of a replica that is not listed", unlisted, "not listed");
     add("a dot with the counter 0", register(0, 1, 1), "no replica can have reached");
     add("a dot with the counter 2^62", register(1 << 62, 1, 1), "no replica can have reached");
@@ -188,8 +189,13 @@ fn entries(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
     add("a value longer than the frame", register(3, 1, 2), "ends in the middle");
     add("a value as long as memory", register(3, 1, (u64::MAX >> 1) & !1), "ends in the middle");
     add("a value shorter than the frame", register(3, 1, 0), "1 bytes follow");
-    let twice = entry(1, 2).number(1).replica(1).number(0).numbers(&one(0)).numbers(&[4, 6, 0]).numbers(&[4, 0, 0]);
-    add("a dot twice in one entry", twice.numbers(&[4, 0, 0]).bytes(b"k"), "contradict");
+    let dots = |numbers: &[u64]| entry(1, 2).number(1).replica(1).number(0).numbers(&one(0)).numbers(numbers);
+    let two = |raw: Raw| raw.numbers(&[4, 0, 0, 4, 0, 0, 4, 0, 0]).bytes(b"k");
+    add("a dot twice in one entry", two(dots(&[4, 6, 0])), "contradict");
+    add("the dots of an entry out of order", two(dots(&[4, 6, 1])), "contradict");
+    let times = |numbers: &[u64]| dots(&[4, 6, 2]).numbers(numbers).bytes(&[0; 20]);
+    add("a time of 49 bits", times(&[4, 1 << 49, 0]), "beyond 48 bits");
+    add("a logical time of 17 bits", times(&[4, 0, 0, 4, 1 << 17, 0]), "beyond 16 bits");
     let delta = || Raw::kind(PUSH).clocks(&[]).clocks(&[]).clocks(&[]);
     add("a delta with 2^60 contexts", delta().bytes(&[0]).number(1 << 60).bytes(&[0; 20]), "contexts: 1152921");
     add("a delta whose flag is 7", delta().bytes(&[7, 0, 0]), "neither 0 nor 1");
