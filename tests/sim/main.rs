@@ -10,11 +10,14 @@
 
 #[path = "../replicas/dice.rs"]
 mod dice;
+#[path = "../replicas/look.rs"]
+mod look;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
 mod clusters;
 mod dense;
+mod machines;
 mod poison;
 mod runs;
 mod stories;

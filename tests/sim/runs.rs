@@ -228,7 +228,7 @@ impl<'d> Run<'d> {
 #[test]
 fn every_entry_shows_what_its_context_says() {
     let mut catch_ups = 0;
-    for_each_seed(100_000, |dice| {
+    for_each_seed(20_000, |dice| {
         let mut run = Run::new(dice);
         run.warm_up();
         for _ in 0..12 + run.dice.below(28) {

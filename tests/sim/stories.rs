@@ -1,6 +1,6 @@
 //! Stories of named nodes. Not responsible for random runs: `runs` and `clusters` are.
 
-use crate::dense::Dense;
+use crate::dense::{Dense, Way};
 use crate::dice::Dice;
 use crate::timed::Timed;
 use crate::world::{START, World, address, id, usr};
@@ -160,7 +160,7 @@ fn a_pull_displaced_by_a_catch_up_takes_nothing_in() {
     // B's pull at C is under way: its first entry has arrived, the rest is on its way.
     let channel = 1;
     for (side, frames) in [(0, 1), (1, 2)] {
-        (0..frames).for_each(|_| dense.deliver(crate::dense::Way { link: from_c, side, channel }));
+        (0..frames).for_each(|_| dense.deliver(Way { link: from_c, side, channel }));
     }
     assert!(dense.world.map(B).pending() > 0, "the pull has begun");
     (0..3).for_each(|key| delete(&mut dense, A, key));
@@ -172,12 +172,45 @@ fn a_pull_displaced_by_a_catch_up_takes_nothing_in() {
         dense.deliver(way);
     }
     // `Begin` has been made; now it arrives, and puts the other pull out.
-    dense.deliver(crate::dense::Way { link: from_a, side: 0, channel: 2 });
+    dense.deliver(Way { link: from_a, side: 0, channel: 2 });
     dense.settle(Some(from_c));
     assert!(!dense.world.map(B).context().includes(&claimed), "the displaced pull has taken its snapshot in");
     dense.settle(None);
     all_agree(&dense, &[A, B]);
     (0..3).for_each(|key| assert_eq!(dense.world.get(B, key), None, "key {key} is back"));
+}
+
+/// B is catching up with A, where a write of C was deleted and the tombstone truncated; C, who has not heard of that, pushes
+/// the write to B when B has already said which of its dots are dead at A.
+#[test]
+fn a_push_during_a_catch_up_is_refused() {
+    let mut dense = dense(3, 2);
+    for (one, other) in [(A, B), (A, C), (B, C)] {
+        meet(&mut dense, one, other);
+    }
+    put(&mut dense, C, 0);
+    meet(&mut dense, A, C);
+    delete(&mut dense, A, 0);
+    put(&mut dense, A, 1);
+    dense.pass(A, TICK);
+    let from_c = dense.reconnect(B, C);
+    let delta = dense.world.map(C).delta_since(dense.world.map(B).context());
+    let from_a = dense.reconnect(A, B);
+    dense.deliver(Way { link: from_a, side: 1, channel: 2 });
+    (0..2).for_each(|_| dense.deliver(Way { link: from_a, side: 0, channel: 2 }));
+    assert_eq!(dense.catch_ups, 1, "the catch-up has begun");
+    dense.forge(from_c, 1, CONTROL, codec::encode(&Message::Push(delta), None));
+    while dense.ways(Some(from_c)).iter().any(|way| way.side == 1 && way.channel == CONTROL) {
+        dense.deliver(Way { link: from_c, side: 1, channel: CONTROL });
+    }
+    dense.settle(Some(from_a));
+    assert_eq!(dense.world.get(B, 0), None, "it is back");
+    assert!(dense.world.get(B, 1).is_some(), "the catch-up is over");
+    dense.settle(None);
+    for (one, other) in [(A, B), (A, C), (B, C)] {
+        meet(&mut dense, one, other);
+    }
+    all_agree(&dense, &[A, B, C]);
 }
 
 /// What is written during a long pull does not wait for its end.
@@ -189,8 +222,8 @@ fn a_fresh_write_overtakes_the_rest_of_a_pull() {
     dense.slow = true;
     (0..keys - 1).for_each(|key| drop(put(&mut dense, A, key)));
     let link = dense.reconnect(A, B);
-    let bulk = crate::dense::Way { link, side: 0, channel: 2 };
-    dense.deliver(crate::dense::Way { link, side: 1, channel: 2 });
+    let bulk = Way { link, side: 0, channel: 2 };
+    dense.deliver(Way { link, side: 1, channel: 2 });
     (0..10).for_each(|_| dense.deliver(bulk));
     let fresh = put(&mut dense, A, keys - 1);
     // Two frames had been made before it.
@@ -225,9 +258,9 @@ fn a_push_on_a_wrong_base_is_not_taken_in() {
     put(&mut dense, A, 1);
     let delta = dense.world.map(A).delta_since(&before);
     let link = dense.connect(A, B);
-    dense.deliver(crate::dense::Way { link, side: 0, channel: CONTROL });
+    dense.deliver(Way { link, side: 0, channel: CONTROL });
     dense.forge(link, 0, CONTROL, codec::encode(&Message::Push(delta), None));
-    dense.deliver(crate::dense::Way { link, side: 0, channel: CONTROL });
+    dense.deliver(Way { link, side: 0, channel: CONTROL });
     assert_eq!(dense.world.map(B).context().get(id(A)), 0, "the context has run ahead of the data");
     assert!(dense.world.get(B, 1).is_some(), "what came can be read");
     dense.settle(None);
