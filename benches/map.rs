@@ -131,17 +131,39 @@ fn get(entries: &Entries) {
 fn overwrite_and_delete(entries: &Entries) {
     let (mut map, mut floor, count) = (filled(entries), filled_floor(entries), entries.len());
     let (later, order) = (moment(count as u64), shuffled(entries));
-    let overwrite_floor =
-        || cpu_ns_of(&order, |order| order.iter().for_each(|(key, value)| drop(floor.insert(*key, *value))));
-    let overwrite =
-        || cpu_ns_of(&order, |order| order.iter().for_each(|(key, value)| drop(map.put(key, value, later))));
+    let overwrite_floor = || {
+        cpu_ns_of(&order, |order| {
+            order.iter().for_each(|(key, value)| {
+                let _ = floor.insert(*key, *value);
+            })
+        })
+    };
+    let overwrite = || {
+        cpu_ns_of(&order, |order| {
+            order.iter().for_each(|(key, value)| {
+                let _ = map.put(key, value, later);
+            })
+        })
+    };
     let pair = Pair::least_of(5, overwrite_floor, overwrite);
     speed(&format!("overwrite, {} in random order", size(count)), pair.per(count), Target::None);
 
     let pair = Pair::least_of(
         1,
-        || cpu_ns_of(&order, |order| order.iter().for_each(|(key, _)| drop(floor.remove(key)))),
-        || cpu_ns_of(&order, |order| order.iter().for_each(|(key, _)| drop(map.delete(key, later)))),
+        || {
+            cpu_ns_of(&order, |order| {
+                order.iter().for_each(|(key, _)| {
+                    let _ = floor.remove(key);
+                })
+            })
+        },
+        || {
+            cpu_ns_of(&order, |order| {
+                order.iter().for_each(|(key, _)| {
+                    let _ = map.delete(key, later);
+                })
+            })
+        },
     );
     speed(&format!("delete (a tombstone), {} in random order", size(count)), pair.per(count), Target::None);
     let everything = Retention { keep_ms: 0, count_max: 0, spare_ms: 0 };

@@ -104,7 +104,7 @@ impl Config {
 }
 
 impl ConfigBuilder {
-    /// Keeps the state in this directory.
+    /// Keeps the state in this directory. Not yet: for now the state lives in memory, and the store says so in its log.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.storage = Some(Storage::Directory(directory.into()));
         self
@@ -231,7 +231,9 @@ fn check_range(setting: &'static str, bytes: usize, ceiling: usize) -> Result<()
 }
 
 pub(crate) fn check_address(setting: &'static str, address: &str) -> Result<(), Error> {
-    let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse().ok());
+    // No host name is longer; the address goes into every hello.
+    let fits = |(host, _): &(&str, &str)| (1..=255).contains(&host.len());
+    let port = address.rsplit_once(':').filter(fits).and_then(|(_, port)| port.parse().ok());
     match port {
         Some(1u16..) => Ok(()),
         _ => Err(Error::config(setting, format!("{address:?} is no HOST:PORT, as 127.0.0.1:7400 is"))),

@@ -1,5 +1,67 @@
 //! Tidings: a replicated state store for machines that come and go.
+//!
+//! Every replica accepts reads and writes on its own, at any time, with no leader and no quorum. Replicas gossip what
+//! they learn, and all that have learned the same things hold the same state, in whatever order, however often and over
+//! however broken links it came. The state is a map of last-writer-wins registers with dotted version vectors.
+//!
+//! # Two replicas converge
+//!
+//! ```
+//! use tidings::{OrMap, ReplicaId};
+//!
+//! let now = 1_700_000_000_000; // milliseconds since 1970; the map has no clock of its own
+//! let mut a = OrMap::new(ReplicaId::from(1));
+//! let mut b = OrMap::new(ReplicaId::from(2));
+//! a.put(b"kettle", b"on", now);
+//! b.put(b"kettle", b"off", now + 1); // concurrent: neither has seen the other
+//!
+//! // Each sends what the other lacks, in any order, any number of times.
+//! b.merge(a.delta_since(b.context()));
+//! a.merge(b.delta_since(a.context()));
+//! assert_eq!(a.get(b"kettle", now), b.get(b"kettle", now));
+//! assert_eq!(a.get(b"kettle", now), Some(&b"off"[..])); // the later clock is read,
+//! assert_eq!(a.siblings(b"kettle", now)[0].value, b"on"); // the other is not lost,
+//!
+//! a.put(b"kettle", b"boiling", now + 2); // until a write that has seen both.
+//! b.merge(a.delta_since(b.context()));
+//! assert!(b.siblings(b"kettle", now).is_empty());
+//! assert_eq!(a.audit(), b.audit()); // equal contexts, equal states
+//! ```
+//!
+//! # A replicated store
+//!
+//! With the feature `net` (on by default), a `Store` keeps such a map in step with the other nodes of its cluster over
+//! QUIC; see there for an example. The feature `cli` adds the `tidings` binary.
+//!
+//! # What is guaranteed
+//!
+//! - A delete removes exactly the writes that its replica had seen; they never come back, however long another replica was
+//!   away and however early the others have forgotten the delete. A concurrent put stays.
+//! - A write that has seen another wins over it, whatever the clocks say. Clocks only order concurrent writes.
+//! - A replica's context never runs ahead of its data: a sync may break off at any point, and what has arrived counts.
+//! - Equal contexts mean equal states; three sums of 8 bytes tell.
+//!
+//! # What is not
+//!
+//! - There is no quorum, so nothing says when a write has reached everybody.
+//! - A concurrent sibling can come up again when what hid it is deleted, and may be older by the clock; one's own write
+//!   can be hidden by a concurrent one that arrives later.
+//! - Deadlines are kept by each replica's own clock: a key may be expired here and present there within the clocks'
+//!   difference.
+//!
+//! # Layers
+//!
+//! Dependencies point downwards only. The two lower layers have no IO, no clock and no randomness of their own, and are
+//! public, so that simulators, tests and other runtimes can drive them.
+//!
+//! | layer | what |
+//! | --- | --- |
+//! | `Store`, the binary | what people use |
+//! | `runtime` | the node on a network: tokio, QUIC, TLS, storage, timers |
+//! | [`proto`] | the machines: one pull, the node that owns map and links; messages and their bytes |
+//! | [`crdt`] | the map: contexts, registers, entries, deltas |
 
+#![forbid(unsafe_code)]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "cli")]

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tracing::info;
 
 /// How many commands may wait for the driver; further callers wait for room.
 const COMMANDS_MAX: usize = 1024;
@@ -80,7 +80,7 @@ impl Store {
     /// [`Error::Listen`] if the address cannot be had; [`Error::InvalidConfig`] if the secret cannot be used.
     pub async fn open(config: Config) -> Result<Self, Error> {
         if let Storage::Directory(directory) = &config.storage {
-            warn!(directory = %directory.display(), "the state is not kept on disk yet: it lives in memory only");
+            info!(directory = %directory.display(), "the state is not kept on disk yet: it lives in memory only");
         }
         let transport = match config.profile {
             Profile::Lan => Transport::lan(),

@@ -112,6 +112,7 @@ pub struct EntriesBuilder {
     buffer: Vec<u8>,
     /// The contexts already taken, by the pending context they come from; first the map's own.
     sources: Vec<Option<Arc<EntryContext>>>,
+    context_bytes: usize,
 }
 
 impl EntriesBuilder {
@@ -158,7 +159,11 @@ impl EntriesBuilder {
         };
         let found = self.sources.iter().rposition(same).unwrap_or_else(|| {
             let own = EntryContext::default();
-            self.entries.contexts.push(map.context_and_bound_of(pending.map_or(&own, |p| p)));
+            let pair = map.context_and_bound_of(pending.map_or(&own, |p| p));
+            // The first is told once; each further one takes about this much beside its entries.
+            self.context_bytes +=
+                if self.sources.is_empty() { 0 } else { 24 * (pair.context.len() + pair.bound.len()) };
+            self.entries.contexts.push(pair);
             self.sources.push(pending.cloned());
             self.sources.len() - 1
         });
@@ -167,7 +172,7 @@ impl EntriesBuilder {
 
     /// About how many bytes the entries take.
     pub fn bytes(&self) -> usize {
-        self.buffer.len() + self.entries.registers.len() * 4
+        self.buffer.len() + self.context_bytes + self.entries.registers.len() * 4
     }
 
     /// How many entries were collected.

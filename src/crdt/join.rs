@@ -166,9 +166,11 @@ impl OrMap {
         let (mut added, mut received) = (SmallVec::new(), Received::default());
         let is_live = |dot| slot.is_some_and(|slot| self.table.registers(slot).any(|r| self.index.dot(r.dot()) == dot));
         for (i, dot) in entry.dots().enumerate() {
+            // A dot that lives under another key: no replica has written that, and a map keeps each dot once.
+            let elsewhere = || self.index.slot(dot).is_some();
             if is_live(dot) {
                 received.known += 1;
-            } else if self.context.contains(dot) || pending.is_some_and(|p| p.context.contains(dot)) {
+            } else if self.context.contains(dot) || pending.is_some_and(|p| p.context.contains(dot)) || elsewhere() {
                 received.void += 1;
             } else {
                 added.push(i);

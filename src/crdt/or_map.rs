@@ -99,7 +99,7 @@ impl Index {
         Dot::new(self.logs[dot.replica as usize].0, dot.counter)
     }
 
-    fn slot(&self, dot: Dot) -> Option<Slot> {
+    pub(super) fn slot(&self, dot: Dot) -> Option<Slot> {
         let number = *self.numbers.get(&dot.replica)?;
         self.logs[number as usize].1.get(dot.counter)
     }
@@ -157,7 +157,7 @@ impl OrMap {
     /// `now` is in milliseconds since 1970. A put of the equal value is a write like any other.
     ///
     /// # Panics
-    /// If the key is longer than [`Key::BYTES_MAX`].
+    /// If the key is empty, or longer than [`Key::BYTES_MAX`].
     pub fn put<'k>(&mut self, key: impl Into<Key<'k>>, value: impl AsRef<[u8]>, now: u64) -> Dot {
         self.write(key.into(), Some(value.as_ref()), None, now)
     }
@@ -165,7 +165,7 @@ impl OrMap {
     /// Writes a value that counts as deleted from `deadline` on (milliseconds since 1970, by each replica's own clock).
     ///
     /// # Panics
-    /// If the key is longer than [`Key::BYTES_MAX`].
+    /// If the key is empty, or longer than [`Key::BYTES_MAX`].
     pub fn put_until<'k>(&mut self, key: impl Into<Key<'k>>, value: impl AsRef<[u8]>, deadline: u64, now: u64) -> Dot {
         self.write(key.into(), Some(value.as_ref()), Some(deadline), now)
     }
@@ -180,12 +180,8 @@ impl OrMap {
     }
 
     fn write(&mut self, key: Key<'_>, value: Option<&[u8]>, deadline: Option<u64>, now: u64) -> Dot {
-        assert!(
-            key.bytes.len() <= Key::BYTES_MAX,
-            "a key of {} bytes; the longest is {}",
-            key.bytes.len(),
-            Key::BYTES_MAX
-        );
+        let length = key.bytes.len();
+        assert!((1..=Key::BYTES_MAX).contains(&length), "a key of {length} bytes; it has 1 to {}", Key::BYTES_MAX);
         self.set_time(now);
         let place = self.table.place(key);
         let replaced = place.slot.and_then(|slot| self.table.registers(slot).map(|r| r.register().timestamp).max());
@@ -317,11 +313,21 @@ impl OrMap {
 
     /// The three sums that two replicas compare first. O(1), but for what is pending.
     pub fn audit(&self) -> Audit {
-        let dots = self.dots_beyond_context().map(|dot| self.sums.key.of_pending(dot));
-        let unsettled = self.pending.iter().filter(|(_, p)| !self.context.includes(&p.bound));
-        let bounds = unsettled.map(|(key, p)| self.sums.key.of_bound(key, &p.bound));
-        let pending = dots.chain(bounds).fold(0, u64::wrapping_add);
+        let terms = self.pending.iter().map(|(key, pending)| self.pending_term(key, pending));
+        let pending = terms.fold(0, u64::wrapping_add);
         Audit { context: self.sums.context, state: self.sums.state, pending }
+    }
+
+    /// What a pending key adds to its sum: the same at all that hold the same, however it came to them. So a bound counts
+    /// as far as `R` lacks it, and what it covers and others may have truncated does not count.
+    fn pending_term(&self, key: Key<'_>, pending: &EntryContext) -> u64 {
+        let registers = self.table.find(key).into_iter().flat_map(|slot| self.table.registers(slot));
+        let named = registers.map(|stored| (self.index.dot(stored.dot()), stored.is_audited()));
+        let lasting = named.filter(|&(dot, audited)| audited || !pending.bound.contains(dot));
+        let beyond = lasting.filter(|&(dot, _)| !self.context.contains(dot));
+        let dots = beyond.map(|(dot, _)| self.sums.key.of_pending(dot)).fold(0, u64::wrapping_add);
+        let bound: CausalContext = pending.bound.missing_from(&self.context).map(|d| (d.replica, d.counter)).collect();
+        if bound.is_empty() { dots } else { dots.wrapping_add(self.sums.key.of_bound(key, &bound)) }
     }
 
     /// How many keys, tombstones and siblings there are. O(1).
@@ -409,5 +415,17 @@ impl OrMap {
             self.sums.replace_clock(old, dot);
             self.context.extend_to(dot);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the map takes, the wire must take: an empty key would make every peer close the link.
+    #[test]
+    #[should_panic(expected = "a key of 0 bytes")]
+    fn an_empty_key_is_refused() {
+        OrMap::new(ReplicaId::from(1)).put(b"", b"value", 0);
     }
 }

@@ -19,6 +19,10 @@ pub const FRAME_BYTES_MAX: usize = 16 << 20;
 /// The most entries in one frame, so that a short frame cannot cost much memory. A library [`Delta`] may have more.
 pub const FRAME_ENTRIES_MAX: usize = 1 << 16;
 
+/// The most that the contexts of entries may hold together: each is told as a change of a context that may be large, so
+/// that the length of a frame does not bound them.
+const CONTEXT_CLOCKS_MAX: usize = 1 << 19;
+
 /// Texts of a hello are no longer than this.
 const SMALL_BYTES_MAX: usize = 4096;
 
@@ -83,7 +87,7 @@ pub fn encode(message: &Message, begun: Option<&Begin>) -> Bytes {
         }
         Message::Done { bound } => {
             writer.bytes.push(DONE);
-            writer.context_since(&begun.unwrap_or(&nothing).bound, bound);
+            writer.context_from(&begun.unwrap_or(&nothing).bound, bound);
         }
     }
     writer.bytes.into()
@@ -91,15 +95,16 @@ pub fn encode(message: &Message, begun: Option<&Begin>) -> Bytes {
 
 /// The message from its bytes, which it goes on to share. `begun` as in [`encode`].
 pub fn decode(frame: &Bytes, begun: Option<&Begin>) -> Result<Message> {
+    bounded("bytes of a frame", frame.len(), FRAME_BYTES_MAX)?;
     let mut reader = Reader::new(frame);
     let nothing = Begin::default();
     let begun = begun.unwrap_or(&nothing);
     let message = match reader.byte()? {
-        HELLO => Message::Hello(read_small(&mut reader)?),
-        DIGEST => Message::Digest(read_small(&mut reader)?),
+        HELLO => Message::Hello(read_small(&mut reader, HELLO)?),
+        DIGEST => Message::Digest(read_small(&mut reader, DIGEST)?),
         CONTEXT => Message::Context { replace: reader.flag()?, context: reader.context()? },
         PUSH => Message::Push(read_delta(&mut reader, frame, FRAME_ENTRIES_MAX)?),
-        GOODBYE => Message::Goodbye { left: read_small(&mut reader)? },
+        GOODBYE => Message::Goodbye { left: read_small(&mut reader, GOODBYE)? },
         PULL => Message::Pull(Pull { catch_up: reader.flag()?, base: reader.context()?, have: reader.dot_set()? }),
         BEGIN => {
             Message::Begin(Begin { catch_up: reader.flag()?, snapshot: reader.context()?, bound: reader.context()? })
@@ -107,7 +112,7 @@ pub fn decode(frame: &Bytes, begun: Option<&Begin>) -> Result<Message> {
         LIVE => Message::Live(Part { last: reader.flag()?, part: reader.dot_set()? }),
         DEAD => Message::Dead(Part { last: reader.flag()?, part: reader.keys()? }),
         CHUNK => Message::Chunk(read_entries(&mut reader, frame, FRAME_ENTRIES_MAX, &begun.snapshot, &begun.bound)?),
-        DONE => Message::Done { bound: reader.context_since(&begun.bound)? },
+        DONE => Message::Done { bound: reader.context_from(&begun.bound)? },
         _ => return Err(DecodeError::Invalid("a message of an unknown kind")),
     };
     reader.end()?;
@@ -126,7 +131,8 @@ impl Delta {
         writer.bytes.into()
     }
 
-    /// The delta from its bytes. Never panics; takes at most some 100 times their memory, whoever made them.
+    /// The delta from its bytes. Never panics; takes at most some 110 times their memory, whoever made them, and 32 MiB
+    /// for the contexts of entries from syncs that were cut off: a delta with more of them is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let frame = Bytes::copy_from_slice(bytes);
         let mut reader = Reader::new(&frame);
@@ -150,21 +156,24 @@ fn small(writer: &mut Writer, kind: u8, message: &impl Serialize) {
     writer.bytes.extend_from_slice(&bytes);
 }
 
-fn read_small<T: DeserializeOwned>(reader: &mut Reader<'_>) -> Result<T> {
+/// Takes only the bytes that encoding gives: bincode itself accepts more than one form of a number.
+fn read_small<T: Serialize + DeserializeOwned>(reader: &mut Reader<'_>, kind: u8) -> Result<T> {
     let rest = reader.rest();
-    if rest.len() > SMALL_BYTES_MAX {
-        let (got, max) = (rest.len() as u64, SMALL_BYTES_MAX as u64);
-        return Err(DecodeError::TooLarge { what: "bytes of a small message", got, max });
-    }
+    bounded("bytes of a small message", rest.len(), SMALL_BYTES_MAX)?;
     let (message, read) = bincode::serde::decode_from_slice(rest, bincode_config())
         .map_err(|_| DecodeError::Invalid("a small message that does not decode"))?;
+    let mut again = Writer::default();
+    small(&mut again, kind, &message);
+    if again.bytes[1..] != rest[..read] {
+        return Err(DecodeError::Invalid("a small message in another form than its own"));
+    }
     reader.skip(read);
     Ok(message)
 }
 
 fn write_delta(writer: &mut Writer, delta: &Delta) {
     writer.context(&delta.base);
-    writer.context_since(&delta.base, &delta.snapshot);
+    writer.context_from(&delta.base, &delta.snapshot);
     writer.context(&delta.bound);
     writer.flag(delta.live.is_some());
     if let Some(live) = &delta.live {
@@ -175,59 +184,79 @@ fn write_delta(writer: &mut Writer, delta: &Delta) {
 
 fn read_delta(reader: &mut Reader<'_>, frame: &Bytes, entries_max: usize) -> Result<Delta> {
     let base = reader.context()?;
-    let snapshot = reader.context_since(&base)?;
+    let snapshot = reader.context_from(&base)?;
     let bound = reader.context()?;
     let live = if reader.flag()? { Some(reader.dot_set()?) } else { None };
     let entries = read_entries(reader, frame, entries_max, &snapshot, &bound)?;
     Ok(Delta { base, snapshot, bound, live, entries })
 }
 
+/// `context` and `bound` are what the contexts of the entries are told as changes of.
 fn write_entries(writer: &mut Writer, entries: &Entries, context: &CausalContext, bound: &CausalContext) {
+    writer.bytes.reserve(entries.buffer.len() + 8 * entries.rows.len());
     writer.count(entries.contexts.len());
     for pair in &entries.contexts {
-        writer.context_since(context, &pair.context);
-        writer.context_since(bound, &pair.bound);
+        writer.context_from(context, &pair.context);
+        writer.context_from(bound, &pair.bound);
     }
-    let (replicas, numbers) = number_replicas(entries);
-    writer.count(replicas.len());
-    replicas.iter().for_each(|replica| writer.bytes.extend_from_slice(replica.as_bytes()));
-
-    writer.count(entries.rows.len());
-    let rows = || entries.rows.iter();
-    writer.column(rows().map(|row| row.section as u64));
-    writer.column(rows().map(|row| u64::from(row.context)));
-    writer.column(rows().map(|row| row.key.len() as u64));
-    let mut start = 0;
-    writer.column(rows().map(|row| (row.registers_end - std::mem::replace(&mut start, row.registers_end)) as u64));
-    let registers = || entries.registers.iter();
-    writer.column(numbers.into_iter());
-    writer.column(registers().map(|register| register.dot.counter));
-    writer.column(registers().map(|register| register.timestamp.to_bits()));
-    writer.column(registers().map(|register| register.deadline.map_or(0, |deadline| deadline.wrapping_add(1))));
-    writer.column(registers().map(|register| register.value.as_ref().map_or(0, |value| value.len() as u64 + 1)));
-    rows().for_each(|row| writer.bytes.extend_from_slice(&entries.buffer[row.key.clone()]));
-    registers().flat_map(|r| r.value.clone()).for_each(|value| writer.bytes.extend_from_slice(&entries.buffer[value]));
+    let (rows, registers) = (&entries.rows, &entries.registers);
+    writer.count(rows.len());
+    writer.column(rows.iter().map(|row| row.section as u64));
+    writer.column(rows.iter().map(|row| u64::from(row.context)));
+    writer.column(rows.iter().map(|row| row.key.len() as u64));
+    writer.column(sizes(rows).map(|size| size as u64));
+    write_replicas(writer, entries);
+    writer.column(registers.iter().map(|register| register.dot.counter));
+    writer.column(registers.iter().map(|register| register.timestamp.millis()));
+    writer.column(registers.iter().map(|register| u64::from(register.timestamp.logical())));
+    writer.column(registers.iter().map(kind_of));
+    writer.column(registers.iter().filter_map(|register| register.deadline));
+    let values = || registers.iter().filter_map(|register| register.value.clone());
+    writer.column(values().map(|value| value.len() as u64));
+    rows.iter().for_each(|row| writer.bytes.extend_from_slice(&entries.buffer[row.key.clone()]));
+    values().for_each(|value| writer.bytes.extend_from_slice(&entries.buffer[value]));
 }
 
-/// The replicas of the entries' dots in the order of their ids, and each dot's replica as a place in that list.
-fn number_replicas(entries: &Entries) -> (Vec<ReplicaId>, Vec<u64>) {
-    let mut numbers: BTreeMap<ReplicaId, u64> = BTreeMap::new();
-    let mut last = None;
-    for register in &entries.registers {
-        if last.replace(register.dot.replica) != Some(register.dot.replica) {
-            numbers.insert(register.dot.replica, 0);
-        }
+/// How many registers each entry has.
+fn sizes(rows: &[Row]) -> impl Iterator<Item = usize> {
+    let mut start = 0;
+    rows.iter().map(move |row| row.registers_end - std::mem::replace(&mut start, row.registers_end))
+}
+
+const TOMBSTONE: u64 = 0;
+const VALUE: u64 = 1;
+const VALUE_WITH_DEADLINE: u64 = 2;
+
+fn kind_of(register: &RegisterRow) -> u64 {
+    match (&register.value, register.deadline) {
+        (None, _) => TOMBSTONE,
+        (Some(_), None) => VALUE,
+        (Some(_), Some(_)) => VALUE_WITH_DEADLINE,
     }
-    numbers.values_mut().zip(0..).for_each(|(number, i)| *number = i);
-    let mut last = (None, 0);
-    let number = |register: &RegisterRow| {
-        if last.0 != Some(register.dot.replica) {
-            last = (Some(register.dot.replica), numbers[&register.dot.replica]);
-        }
-        last.1
+}
+
+/// The replicas of the dots, each once; then each dot's replica as a place in that list: first those of siblings beyond
+/// the first of their entry, one by one, so that no register of a frame costs less than a byte; then a column of the rest.
+fn write_replicas(writer: &mut Writer, entries: &Entries) {
+    let mut places: BTreeMap<ReplicaId, u64> = BTreeMap::new();
+    let changes = entries.registers.chunk_by(|a, b| a.dot.replica == b.dot.replica);
+    places.extend(changes.map(|same| (same[0].dot.replica, 0)));
+    places.values_mut().zip(0..).for_each(|(place, i)| *place = i);
+    writer.count(places.len());
+    places.keys().for_each(|replica| writer.replica(*replica));
+
+    let mut known: Option<(ReplicaId, u64)> = None;
+    let mut place_of = |register: &RegisterRow| match known {
+        Some((replica, place)) if replica == register.dot.replica => place,
+        _ => known.insert((register.dot.replica, places[&register.dot.replica])).1,
     };
-    let column = entries.registers.iter().map(number).collect();
-    (numbers.into_keys().collect(), column)
+    let (mut start, mut first) = (0, Vec::with_capacity(entries.rows.len()));
+    for row in &entries.rows {
+        let of_row = &entries.registers[std::mem::replace(&mut start, row.registers_end)..row.registers_end];
+        first.extend(of_row.first().map(&mut place_of));
+        of_row.iter().skip(1).for_each(|sibling| writer.number(place_of(sibling)));
+    }
+    writer.column(first.into_iter());
 }
 
 fn read_entries(
@@ -237,25 +266,14 @@ fn read_entries(
     context: &CausalContext,
     bound: &CausalContext,
 ) -> Result<Entries> {
-    let mut contexts = Vec::new();
-    for _ in 0..reader.count("contexts", 2)? {
-        // Each is a copy of the reference, whose size the frame does not bound by itself.
-        if contexts.len() * (context.len() + bound.len()) > FRAME_BYTES_MAX / 24 {
-            return Err(DecodeError::Invalid("more contexts than a frame may have"));
-        }
-        let pair = EntryContext { context: reader.context_since(context)?, bound: reader.context_since(bound)? };
-        contexts.push(Arc::new(pair));
-    }
-    let replicas = (0..reader.count("replicas", 16)?).map(|_| reader.replica()).collect::<Result<Vec<_>>>()?;
+    let contexts = read_contexts(reader, entries_max, context, bound)?;
     let mut rows = read_rows(reader, entries_max, contexts.len())?;
-    let mut registers = read_registers(reader, &rows, entries_max, &replicas)?;
+    let mut registers = read_registers(reader, &rows, entries_max)?;
     for row in &mut rows {
         row.key = reader.range(row.key.len())?;
     }
-    for register in &mut registers {
-        if let Some(value) = &mut register.value {
-            *value = reader.range(value.len())?;
-        }
+    for value in registers.iter_mut().filter_map(|register| register.value.as_mut()) {
+        *value = reader.range(value.len())?;
     }
     check_dots(&rows, &registers, &contexts)?;
     Ok(Entries { contexts, rows, registers, buffer: frame.clone() })
@@ -263,6 +281,26 @@ fn read_entries(
 
 fn bounded(what: &'static str, got: usize, max: usize) -> Result<()> {
     if got > max { Err(DecodeError::TooLarge { what, got: got as u64, max: max as u64 }) } else { Ok(()) }
+}
+
+fn read_contexts(
+    reader: &mut Reader<'_>,
+    entries_max: usize,
+    context: &CausalContext,
+    bound: &CausalContext,
+) -> Result<Vec<Arc<EntryContext>>> {
+    let count = reader.count("contexts", 2)?;
+    bounded("contexts", count, entries_max)?;
+    let mut contexts = Vec::with_capacity(count);
+    let mut clocks = 0;
+    for _ in 0..count {
+        let pair = EntryContext { context: reader.context_from(context)?, bound: reader.context_from(bound)? };
+        // Each is a copy of the reference, whose size this frame does not bound.
+        clocks += pair.context.len() + pair.bound.len();
+        bounded("clocks of contexts", clocks, CONTEXT_CLOCKS_MAX)?;
+        contexts.push(Arc::new(pair));
+    }
+    Ok(contexts)
 }
 
 fn read_rows(reader: &mut Reader<'_>, entries_max: usize, contexts: usize) -> Result<Vec<Row>> {
@@ -274,22 +312,27 @@ fn read_rows(reader: &mut Reader<'_>, entries_max: usize, contexts: usize) -> Re
         rows.push(Row { section: section_of(section)?, context: 0, key: 0..0, registers_end: 0 });
         Ok(())
     })?;
-    let mut each = rows.iter_mut();
+    let (mut each, mut met) = (rows.iter_mut(), 0);
     reader.column(count, |context| {
-        let known = context < contexts as u64;
+        if context > met || context >= contexts as u64 {
+            return Err(DecodeError::Invalid("an entry under a context that is not there, or not next"));
+        }
+        met = met.max(context + 1);
         set(each.next(), |row| row.context = context as u32);
-        if known { Ok(()) } else { Err(DecodeError::Invalid("an entry under a context that is not there")) }
+        Ok(())
     })?;
+    if met < contexts as u64 {
+        return Err(DecodeError::Invalid("a context without entries"));
+    }
     let mut each = rows.iter_mut();
     reader.column(count, |length| {
         let length = checked_key_length(length)?;
         set(each.next(), |row| row.key = 0..length);
         Ok(())
     })?;
-    let mut each = rows.iter_mut();
-    let mut end = 0_u64;
-    reader.column(count, |registers| {
-        end = end.saturating_add(registers);
+    let (mut each, mut end) = (rows.iter_mut(), 0_u64);
+    reader.column(count, |size| {
+        end = end.saturating_add(size);
         set(each.next(), |row| row.registers_end = usize::try_from(end).unwrap_or(usize::MAX));
         Ok(())
     })?;
@@ -302,23 +345,11 @@ fn set<T>(place: Option<&mut T>, change: impl FnOnce(&mut T)) {
     }
 }
 
-fn read_registers(
-    reader: &mut Reader<'_>,
-    rows: &[Row],
-    entries_max: usize,
-    replicas: &[ReplicaId],
-) -> Result<Vec<RegisterRow>> {
+fn read_registers(reader: &mut Reader<'_>, rows: &[Row], entries_max: usize) -> Result<Vec<RegisterRow>> {
     let count = rows.last().map_or(0, |row| row.registers_end);
-    // An entry with one register has a byte of key, and of one with several each takes a byte of the first column.
+    // The first of an entry has a byte of its key, and every other one a byte that says whose it is.
     bounded("registers", count, reader.left().min(entries_max.saturating_mul(2)))?;
-    let mut registers = Vec::with_capacity(count);
-    reader.column(count, |number| {
-        let replica = usize::try_from(number).ok().and_then(|i| replicas.get(i));
-        let replica = *replica.ok_or(DecodeError::Invalid("a dot of a replica that is not listed"))?;
-        let dot = Dot::new(replica, 0);
-        registers.push(RegisterRow { dot, timestamp: Timestamp::default(), deadline: None, value: None });
-        Ok(())
-    })?;
+    let mut registers = read_replicas(reader, rows, count)?;
     let mut each = registers.iter_mut();
     reader.column(count, |counter| {
         let counter = checked_counter(counter)?;
@@ -326,34 +357,88 @@ fn read_registers(
         Ok(())
     })?;
     let mut each = registers.iter_mut();
-    reader.column(count, |bits| {
-        set(each.next(), |register| register.timestamp = Timestamp::from_bits(bits));
-        Ok(())
+    reader.column(count, |millis| {
+        let timestamp = Timestamp::from_millis(millis);
+        set(each.next(), |register| register.timestamp = timestamp);
+        if timestamp.millis() == millis { Ok(()) } else { Err(DecodeError::Invalid("a time beyond 48 bits")) }
     })?;
     let mut each = registers.iter_mut();
-    reader.column(count, |deadline| {
-        set(each.next(), |register| register.deadline = deadline.checked_sub(1));
+    reader.column(count, |logical| {
+        let logical = u16::try_from(logical).map_err(|_| DecodeError::Invalid("a logical time beyond 16 bits"))?;
+        let with = |millis: Timestamp| Timestamp::from_bits(millis.to_bits() | u64::from(logical));
+        set(each.next(), |register| register.timestamp = with(register.timestamp));
         Ok(())
     })?;
-    let mut each = registers.iter_mut();
-    reader.column(count, |length| {
-        let length = length.checked_sub(1).map(|length| usize::try_from(length).unwrap_or(usize::MAX));
-        set(each.next(), |register| register.value = length.map(|length| 0..length));
+    let (mut each, mut values, mut deadlines) = (registers.iter_mut(), 0, 0);
+    reader.column(count, |kind| {
+        if kind > VALUE_WITH_DEADLINE {
+            return Err(DecodeError::Invalid("a register of an unknown kind"));
+        }
+        let (value, deadline) = ((kind != TOMBSTONE).then_some(0..0), (kind == VALUE_WITH_DEADLINE).then_some(0));
+        (values, deadlines) = (values + usize::from(kind != TOMBSTONE), deadlines + usize::from(deadline.is_some()));
+        set(each.next(), |register| (register.value, register.deadline) = (value, deadline));
+        Ok(())
+    })?;
+    let mut each = registers.iter_mut().filter_map(|register| register.deadline.as_mut());
+    reader.column(deadlines, |deadline| {
+        set(each.next(), |place| *place = deadline);
+        Ok(())
+    })?;
+    let mut each = registers.iter_mut().filter_map(|register| register.value.as_mut());
+    reader.column(values, |length| {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        set(each.next(), |place| *place = 0..length);
         Ok(())
     })?;
     Ok(registers)
 }
 
-/// A live dot is within the context that its entry was read under, and stands once in it; a tombstone has no deadline.
+/// The registers, of which only the replicas are known yet.
+fn read_replicas(reader: &mut Reader<'_>, rows: &[Row], count: usize) -> Result<Vec<RegisterRow>> {
+    let replicas = reader.replicas()?;
+    let mut met = vec![false; replicas.len()];
+    let mut register_of = |place: u64| {
+        let place = usize::try_from(place).ok().filter(|place| *place < replicas.len());
+        let place = place.ok_or(DecodeError::Invalid("a dot of a replica that is not listed"))?;
+        met[place] = true;
+        let dot = Dot::new(replicas[place], 0);
+        Ok(RegisterRow { dot, timestamp: Timestamp::default(), deadline: None, value: None })
+    };
+    let beyond_first = count - sizes(rows).filter(|size| *size > 0).count();
+    let mut siblings = Vec::with_capacity(beyond_first);
+    for _ in 0..beyond_first {
+        siblings.push(reader.number()?);
+    }
+    let mut siblings = siblings.into_iter();
+    let mut sizes = sizes(rows).filter(|size| *size > 0);
+    let mut registers = Vec::with_capacity(count);
+    reader.column(count - beyond_first, |place| {
+        registers.push(register_of(place)?);
+        for place in siblings.by_ref().take(sizes.next().map_or(0, |size| size - 1)) {
+            registers.push(register_of(place)?);
+        }
+        Ok(())
+    })?;
+    if met.contains(&false) {
+        return Err(DecodeError::Invalid("a replica without a dot"));
+    }
+    Ok(registers)
+}
+
+/// A live dot is within the context that its entry was read under, and stands once in it.
 fn check_dots(rows: &[Row], registers: &[RegisterRow], contexts: &[Arc<EntryContext>]) -> Result<()> {
-    let mut start = 0;
+    // Neighbours mostly have one replica and one context: its counter there is looked up once.
+    let (mut start, mut last, mut known) = (0, None, 0);
     for row in rows {
         let of_row = &registers[std::mem::replace(&mut start, row.registers_end)..row.registers_end];
-        let context = &contexts[row.context as usize].context;
-        let within = of_row.iter().all(|register| context.contains(register.dot));
         let in_order = of_row.windows(2).all(|pair| pair[0].dot < pair[1].dot);
-        let plain = of_row.iter().all(|register| register.value.is_some() || register.deadline.is_none());
-        if !within || !in_order || !plain {
+        let within = of_row.iter().all(|RegisterRow { dot, .. }| {
+            if last.replace((row.context, dot.replica)) != Some((row.context, dot.replica)) {
+                known = contexts[row.context as usize].context.get(dot.replica);
+            }
+            dot.counter <= known
+        });
+        if !within || !in_order {
             return Err(DecodeError::Invalid("an entry whose registers contradict each other or their context"));
         }
     }

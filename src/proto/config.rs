@@ -1,5 +1,6 @@
 //! Intervals and limits of the machines. Not responsible for where they come from: the public `Config` is.
 
+use super::sync::Sender;
 use crate::crdt::{ReplicaId, Retention};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub struct NodeConfig {
     pub anti_entropy: Duration,
     /// See there.
     pub anti_entropy_max: Duration,
+    /// The most entries in one frame of a pull: with fewer an interruption loses less, with more a frame costs less.
+    pub chunk_entries: usize,
     /// A pull in which nothing arrives for so long is given up.
     pub pull_timeout: Duration,
     /// Between two attempts to reach a peer, at first,
@@ -65,6 +68,7 @@ impl NodeConfig {
             announce_after: Duration::from_millis(20),
             anti_entropy: Duration::from_secs(1),
             anti_entropy_max: Duration::from_secs(30),
+            chunk_entries: Sender::CHUNK_ENTRIES,
             pull_timeout: Duration::from_secs(10),
             redial: Duration::from_millis(500),
             redial_fast_for: Duration::from_secs(300),

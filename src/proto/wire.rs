@@ -5,7 +5,6 @@
 
 use crate::crdt::Key;
 use crate::crdt::{CausalContext, Dot, DotSet, KeyList, ReplicaId, Section};
-use bytes::Bytes;
 use std::ops::Range;
 
 /// Counters from here on are refused: no replica can have written so much, and sums of them must not overflow.
@@ -38,6 +37,9 @@ pub enum DecodeError {
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
+/// A shorter run of equal differences costs less among the others than on its own.
+const RUN_MIN: usize = 4;
+
 /// Writes values one after the other.
 #[derive(Debug, Default)]
 pub(crate) struct Writer {
@@ -63,21 +65,23 @@ impl Writer {
     }
 
     pub(crate) fn context(&mut self, context: &CausalContext) {
-        self.dots(context.iter());
+        self.context_from(&CausalContext::new(), context);
     }
 
-    /// What `context` has beyond `reference`, which it includes.
-    pub(crate) fn context_since(&mut self, reference: &CausalContext, context: &CausalContext) {
-        let changed: Vec<Dot> = context.missing_from(reference).collect();
-        self.dots(changed.into_iter());
-    }
-
-    fn dots(&mut self, dots: impl ExactSizeIterator<Item = Dot>) {
-        self.count(dots.len());
-        for dot in dots {
-            self.bytes.extend_from_slice(dot.replica.as_bytes());
+    /// Where `context` differs from `reference`, with its counter there, 0 for none. Neither has to include the other.
+    pub(crate) fn context_from(&mut self, reference: &CausalContext, context: &CausalContext) {
+        let less = reference.missing_from(context).map(|dot| Dot::new(dot.replica, context.get(dot.replica)));
+        let mut changed: Vec<Dot> = context.missing_from(reference).chain(less).collect();
+        changed.sort_unstable();
+        self.count(changed.len());
+        for dot in changed {
+            self.replica(dot.replica);
             self.number(dot.counter);
         }
+    }
+
+    pub(crate) fn replica(&mut self, replica: ReplicaId) {
+        self.bytes.extend_from_slice(replica.as_bytes());
     }
 
     /// Replica by replica: its id, how many intervals, then for each the gap before it and its length, less one.
@@ -86,7 +90,7 @@ impl Writer {
         let replicas: Vec<_> = intervals.chunk_by(|a, b| a.0 == b.0).collect();
         self.count(replicas.len());
         for of_replica in replicas {
-            self.bytes.extend_from_slice(of_replica[0].0.as_bytes());
+            self.replica(of_replica[0].0);
             self.count(of_replica.len());
             let mut end = 0;
             for &(_, first, last) in of_replica {
@@ -107,40 +111,38 @@ impl Writer {
     }
 
     /// A column: the differences between neighbours, in runs. A run is a number, twice its length plus one if all its
-    /// differences are the same, which then stands once; otherwise each stands for itself.
+    /// differences are the same, which then stands once; otherwise each stands for itself. Equal neighbours are a run
+    /// of their own from [`RUN_MIN`] on, and never less; all that is between two such runs is one.
     pub(crate) fn column(&mut self, values: impl Iterator<Item = u64>) {
-        let mut last = 0_u64;
-        let mut literals = Vec::new();
-        let (mut repeated, mut times) = (0, 0_usize);
+        let mut mixed = Vec::new();
+        let (mut last, mut difference, mut times) = (0_u64, 0, 0_usize);
         for value in values {
-            let difference = zigzag(value.wrapping_sub(last));
+            let next = value.wrapping_sub(last);
             last = value;
-            if times > 0 && difference == repeated {
-                times += 1;
-                continue;
+            if next != difference {
+                self.end_run(&mut mixed, zigzag(difference), times);
+                (difference, times) = (next, 0);
             }
-            self.end_run(&mut literals, repeated, times);
-            (repeated, times) = (difference, 1);
+            times += 1;
         }
-        self.end_run(&mut literals, repeated, times);
-        self.literals(&mut literals);
+        self.end_run(&mut mixed, zigzag(difference), times);
+        self.mixed_run(&mut mixed);
     }
 
-    fn end_run(&mut self, literals: &mut Vec<u64>, repeated: u64, times: usize) {
-        // A short run costs less among the literals than on its own.
-        if times < 4 {
-            literals.extend(std::iter::repeat_n(repeated, times));
+    fn end_run(&mut self, mixed: &mut Vec<u64>, difference: u64, times: usize) {
+        if times < RUN_MIN {
+            (0..times).for_each(|_| mixed.push(difference));
         } else {
-            self.literals(literals);
+            self.mixed_run(mixed);
             self.number((times as u64) << 1 | 1);
-            self.number(repeated);
+            self.number(difference);
         }
     }
 
-    fn literals(&mut self, literals: &mut Vec<u64>) {
-        if !literals.is_empty() {
-            self.number((literals.len() as u64) << 1);
-            literals.drain(..).for_each(|difference| self.number(difference));
+    fn mixed_run(&mut self, mixed: &mut Vec<u64>) {
+        if !mixed.is_empty() {
+            self.number((mixed.len() as u64) << 1);
+            mixed.drain(..).for_each(|difference| self.number(difference));
         }
     }
 }
@@ -156,12 +158,12 @@ fn unzigzag(number: u64) -> u64 {
 /// Reads values one after the other, within a frame.
 #[derive(Debug)]
 pub(crate) struct Reader<'a> {
-    frame: &'a Bytes,
+    frame: &'a [u8],
     at: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(frame: &'a Bytes) -> Self {
+    pub(crate) fn new(frame: &'a [u8]) -> Self {
         Self { frame, at: 0 }
     }
 
@@ -188,6 +190,15 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn number(&mut self) -> Result<u64> {
+        // Nearly all are this short.
+        if let Some(&byte) = self.frame.get(self.at).filter(|byte| **byte < 0x80) {
+            self.at += 1;
+            return Ok(u64::from(byte));
+        }
+        self.long_number()
+    }
+
+    fn long_number(&mut self) -> Result<u64> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -236,27 +247,42 @@ impl<'a> Reader<'a> {
         Ok(ReplicaId::from_bytes(bytes))
     }
 
-    pub(crate) fn counter(&mut self) -> Result<u64> {
-        checked_counter(self.number()?)
+    pub(crate) fn replicas(&mut self) -> Result<Vec<ReplicaId>> {
+        let count = self.count("replicas", 16)?;
+        let mut replicas = Vec::with_capacity(count);
+        for _ in 0..count {
+            let replica = self.replica()?;
+            if replicas.last().is_some_and(|last| *last >= replica) {
+                return Err(DecodeError::Invalid("replicas that are not in order"));
+            }
+            replicas.push(replica);
+        }
+        Ok(replicas)
     }
 
     pub(crate) fn context(&mut self) -> Result<CausalContext> {
-        let count = self.count("replicas of a context", 17)?;
-        let mut clocks: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let clock = (self.replica()?, self.counter()?);
-            if clocks.last().is_some_and(|last| last.0 >= clock.0) {
-                return Err(DecodeError::Invalid("a context whose replicas are not in order"));
-            }
-            clocks.push(clock);
-        }
-        Ok(clocks.into_iter().collect())
+        self.context_from(&CausalContext::new())
     }
 
-    pub(crate) fn context_since(&mut self, reference: &CausalContext) -> Result<CausalContext> {
-        let mut context = reference.clone();
-        context.join(&self.context()?);
-        Ok(context)
+    pub(crate) fn context_from(&mut self, reference: &CausalContext) -> Result<CausalContext> {
+        let count = self.count("replicas of a context", 17)?;
+        let mut changed: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (replica, counter) = (self.replica()?, self.number()?);
+            if changed.last().is_some_and(|last| last.0 >= replica) {
+                return Err(DecodeError::Invalid("a context whose replicas are not in order"));
+            }
+            if counter == reference.get(replica) {
+                return Err(DecodeError::Invalid("a change of a context that changes nothing"));
+            }
+            if counter > 0 {
+                checked_counter(counter)?;
+            }
+            changed.push((replica, counter));
+        }
+        let is_kept = |dot: &Dot| changed.binary_search_by_key(&dot.replica, |change| change.0).is_err();
+        let kept = reference.iter().filter(is_kept).map(|dot| (dot.replica, dot.counter));
+        Ok(kept.chain(changed.iter().copied()).collect())
     }
 
     pub(crate) fn dot_set(&mut self) -> Result<DotSet> {
@@ -267,8 +293,12 @@ impl<'a> Reader<'a> {
             if before.replace(replica).is_some_and(|before| before >= replica) {
                 return Err(DecodeError::Invalid("a set of dots whose replicas are not in order"));
             }
+            let intervals = self.count("intervals of a set of dots", 2)?;
+            if intervals == 0 {
+                return Err(DecodeError::Invalid("a replica of a set of dots without any"));
+            }
             let (mut end, mut next) = (0_u64, 1);
-            for _ in 0..self.count("intervals of a set of dots", 2)? {
+            for _ in 0..intervals {
                 let first = checked_counter(self.number()?.saturating_add(end).saturating_add(1))?;
                 let last = checked_counter(self.number()?.saturating_add(first))?;
                 if first < next {
@@ -296,24 +326,44 @@ impl<'a> Reader<'a> {
         Ok(keys)
     }
 
-    /// Reads a column of `count` values, one by one.
+    /// Reads a column of `count` values, one by one. Takes only the runs that a writer makes of them.
     pub(crate) fn column(&mut self, count: usize, mut each: impl FnMut(u64) -> Result<()>) -> Result<()> {
         let (mut left, mut value) = (count as u64, 0_u64);
+        let (mut last, mut times, mut after_mixed) = (None, 0, false);
         while left > 0 {
             let run = self.number()?;
-            let length = run >> 1;
+            let (length, mixed) = (run >> 1, run & 1 == 0);
             if length == 0 || length > left {
                 return Err(DecodeError::Invalid("a run of a column that does not fit"));
             }
             left -= length;
-            let mut difference = if run & 1 == 1 { unzigzag(self.number()?) } else { 0 };
-            for _ in 0..length {
-                if run & 1 == 0 {
-                    difference = unzigzag(self.number()?);
+            if mixed {
+                if after_mixed {
+                    return Err(DecodeError::Invalid("two runs of a column that are one"));
                 }
-                value = value.wrapping_add(difference);
-                each(value)?;
+                for _ in 0..length {
+                    let difference = self.number()?;
+                    times = if last == Some(difference) { times + 1 } else { 1 };
+                    if times == RUN_MIN {
+                        return Err(DecodeError::Invalid("equal differences that are not in a run"));
+                    }
+                    last = Some(difference);
+                    value = value.wrapping_add(unzigzag(difference));
+                    each(value)?;
+                }
+            } else {
+                let difference = self.number()?;
+                if length < RUN_MIN as u64 || last == Some(difference) {
+                    return Err(DecodeError::Invalid("a run of equal differences that is not all of them"));
+                }
+                // One more of these would have to be in the run.
+                (last, times) = (Some(difference), RUN_MIN - 1);
+                for _ in 0..length {
+                    value = value.wrapping_add(unzigzag(difference));
+                    each(value)?;
+                }
             }
+            after_mixed = mixed;
         }
         Ok(())
     }

@@ -100,7 +100,8 @@ pub(crate) struct Driver {
     next_link: u64,
     /// The last error of each address, so that a peer that stays away is reported once.
     failures: BTreeMap<String, String>,
-    addresses: BTreeMap<LinkId, String>,
+    /// Where each link leads, and whether this node dialled it.
+    addresses: BTreeMap<LinkId, (String, bool)>,
 }
 
 /// Starts the driver's task, which ends after [`Command::Close`].
@@ -145,8 +146,7 @@ impl Driver {
         self.round(|_, _| {});
         let (mut asked, mut heard) = (Vec::new(), Vec::new());
         loop {
-            let timeout = self.shared.node().next_timeout();
-            let wait = timeout.map_or(Duration::MAX, |moment| self.shared.clock.until(moment));
+            let wait = self.wait();
             tokio::select! {
                 taken = commands.recv_many(&mut asked, ROUND_INPUTS_MAX) => {
                     // No handle is left, or one has asked for the end.
@@ -162,6 +162,12 @@ impl Driver {
             }
         }
         self.close(&mut events).await;
+    }
+
+    /// Until the machine wants to be asked at the latest.
+    fn wait(&self) -> Duration {
+        let timeout = self.shared.node().next_timeout();
+        timeout.map_or(Duration::MAX, |moment| self.shared.clock.until(moment))
     }
 
     /// One round: the machine takes inputs, the outcome is committed, outputs leave.
@@ -206,7 +212,7 @@ impl Driver {
 
     fn forget_link(&mut self, link: LinkId, reason: &str) {
         self.shared.links().remove(&link);
-        if let Some(address) = self.addresses.remove(&link) {
+        if let Some((address, _)) = self.addresses.remove(&link) {
             self.report_failure(address, reason.to_owned());
         }
     }
@@ -214,16 +220,25 @@ impl Driver {
     fn on_attempt(&mut self, attempt: Attempt) {
         match attempt {
             Attempt::Failed { address, error } => self.report_failure(address, error),
+            // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends
+            // cannot each keep the link that the other closes.
+            Attempt::Connected { connection, address, dialed: true, .. } if self.has_dialed(&address) => {
+                connection.close(CloseCode::Done.into(), DUPLICATE.as_bytes());
+            }
             Attempt::Connected { connection, identity, address, dialed } => {
                 self.next_link += 1;
                 let link = LinkId(self.next_link);
                 let (events, cancel) = (self.events.clone(), self.cancel.child_token());
                 let handle = spawn_link(connection, link, FRAME_BYTES_MAX, events, &self.tracker, cancel);
                 self.shared.links().insert(link, handle);
-                self.addresses.insert(link, address.clone());
+                self.addresses.insert(link, (address.clone(), dialed));
                 self.round(|node, now| node.handle(now, Input::Connected { link, address, dialed, identity }));
             }
         }
+    }
+
+    fn has_dialed(&self, address: &str) -> bool {
+        self.addresses.values().any(|(known, dialed)| *dialed && known == address)
     }
 
     /// Once for each address and reason: a peer that stays away is tried for ever.
@@ -280,8 +295,11 @@ impl Driver {
         let deadline = tokio::time::Instant::now() + FLUSH_MAX;
         let mut heard = Vec::new();
         while !self.shared.node().is_flushed() {
+            // The last writes may still be waiting to be told together.
+            let wait = self.wait();
             tokio::select! {
                 taken = events.recv_many(&mut heard, ROUND_INPUTS_MAX) => if taken == 0 { break } else { self.on_events(&mut heard) },
+                () = tokio::time::sleep(wait) => self.round(|node, now| node.handle(now, Input::Timeout)),
                 () = tokio::time::sleep_until(deadline) => break,
             }
         }

@@ -13,6 +13,9 @@ use tracing::{debug, error, info, warn};
 /// How many frames may overtake the hello: a peer pulls once as soon as it has heard ours.
 const EARLY_FRAMES_MAX: usize = 4;
 
+/// Why the link to a barred peer is closed.
+const REMOVED: &str = "the peer was removed here";
+
 /// Why a link must go: a peer broke the protocol. Its frame has changed nothing.
 type Broken = String;
 
@@ -21,7 +24,12 @@ impl Node {
         if dialed {
             self.dials.on_answer(&address, identity, false);
         }
+        // Before a hello, so that the peer does not count the link as one that was up and is lost, at each attempt.
+        let barred = self.dials.is_barred(&address, Some(identity)) && !self.is_given(&address, dialed);
         self.links.insert(link, Link::new(address, dialed, identity, self.now.instant));
+        if barred {
+            return self.close_link(link, REMOVED.to_owned());
+        }
         let hello = Hello {
             cluster: self.config.cluster,
             replica: self.map.id(),
@@ -92,7 +100,7 @@ impl Node {
             return self.on_own_id(link, &hello);
         }
         if self.dials.is_barred(&hello.address, Some(hello.replica)) && !self.is_given(&address, dialed) {
-            self.close_link(link, "the peer was removed here".to_owned());
+            self.close_link(link, REMOVED.to_owned());
             return Ok(());
         }
         if !self.wins_over_others(link, &hello) {
@@ -255,7 +263,7 @@ impl Node {
             self.dials.bar(addresses, id);
         }
         for link in links {
-            self.close_link(link, "the peer was removed here".to_owned());
+            self.close_link(link, REMOVED.to_owned());
             self.drop_syncs(link);
         }
         found

@@ -100,6 +100,7 @@ impl Node {
     fn check_message(&self, message: &Message) -> Result<(), String> {
         match message {
             Message::Begin(begin) => self.check_claims(&begin.snapshot),
+            Message::Pull(pull) => self.check_claims(&pull.base),
             Message::Chunk(entries) => entries.contexts().iter().try_for_each(|pair| self.check_claims(&pair.context)),
             _ => Ok(()),
         }
@@ -180,17 +181,16 @@ impl Node {
 
     pub(super) fn on_sender_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) -> Result<(), String> {
         let message = codec::decode(frame, None).map_err(|e| e.to_string())?;
-        let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
-        if !state.is_up() {
-            return Err("a pull before the hello".to_owned());
-        }
+        self.check_message(&message)?;
+        let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return Ok(()) };
         match message {
             Message::Pull(pull) if !state.sending.contains_key(&channel) => {
                 if state.sending.len() >= SENDING_MAX {
                     return Err("too many pulls at once".to_owned());
                 }
                 state.learn(&pull.base);
-                state.sending.insert(channel, Sending { sender: Sender::new(&self.map, &pull), in_flight: 0 });
+                let sender = Sender::new(&self.map, &pull).with_chunk_entries(self.config.chunk_entries);
+                state.sending.insert(channel, Sending { sender, in_flight: 0 });
             }
             message => {
                 // A pull that has been answered, or was reset: what is left of it on the way is nobody's fault.

@@ -7,8 +7,6 @@ use crate::proto::reconcile::Offer;
 
 /// A chunk is closed when it holds so many bytes, so that what is fresh never waits long behind it.
 const CHUNK_BYTES: usize = 64 << 10;
-/// Or so many entries.
-const CHUNK_ENTRIES: usize = 4096;
 
 /// Answers one pull. Ask it for [`next`](Self::next) messages as the stream takes them.
 #[derive(Debug)]
@@ -20,6 +18,7 @@ pub struct Sender {
     keys: KeyList,
     /// Keys written meanwhile: they go before the rest.
     fresh: KeyList,
+    chunk_entries: usize,
 }
 
 #[derive(Debug)]
@@ -32,6 +31,9 @@ enum Stage {
 }
 
 impl Sender {
+    /// Or so many entries, unless set otherwise.
+    pub const CHUNK_ENTRIES: usize = 4096;
+
     /// Takes the snapshot. Cost: the entries that differ; in a catch-up, the live dots.
     pub fn new(map: &OrMap, pull: &Pull) -> Self {
         let catch_up = pull.catch_up || map.needs_catch_up(&pull.base);
@@ -41,7 +43,15 @@ impl Sender {
             stage: Stage::Begin(offer),
             keys: map.keys_since(&pull.base, &pull.have),
             fresh: KeyList::new(),
+            chunk_entries: Self::CHUNK_ENTRIES,
         }
+    }
+
+    /// The same with at most so many entries in a chunk.
+    #[must_use]
+    pub fn with_chunk_entries(mut self, entries: usize) -> Self {
+        self.chunk_entries = entries.max(1);
+        self
     }
 
     /// What the receiver's context takes in at the end.
@@ -102,9 +112,10 @@ impl Sender {
     fn chunk(&mut self, map: &OrMap) -> crate::crdt::Entries {
         let mut builder = EntriesBuilder::default();
         // Fresh keys have half of each chunk, so that the rest goes on while many are written.
-        fill(&mut builder, map, &mut self.fresh, CHUNK_BYTES / 2);
-        fill(&mut builder, map, &mut self.keys, CHUNK_BYTES);
-        fill(&mut builder, map, &mut self.fresh, CHUNK_BYTES);
+        let entries = self.chunk_entries;
+        fill(&mut builder, map, &mut self.fresh, (CHUNK_BYTES / 2, entries.div_ceil(2)));
+        fill(&mut builder, map, &mut self.keys, (CHUNK_BYTES, entries));
+        fill(&mut builder, map, &mut self.fresh, (CHUNK_BYTES, entries));
         builder.finish()
     }
 
@@ -114,8 +125,8 @@ impl Sender {
     }
 }
 
-fn fill(builder: &mut EntriesBuilder, map: &OrMap, keys: &mut KeyList, bytes_max: usize) {
-    while builder.bytes() < bytes_max && builder.len() < CHUNK_ENTRIES {
+fn fill(builder: &mut EntriesBuilder, map: &OrMap, keys: &mut KeyList, (bytes_max, entries_max): (usize, usize)) {
+    while builder.bytes() < bytes_max && builder.len() < entries_max {
         let Some(key) = keys.pop() else { break };
         builder.push(map, key);
     }
