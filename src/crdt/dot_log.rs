@@ -119,7 +119,8 @@ impl DotLog {
 
     pub(super) fn get(&self, counter: u64) -> Option<Slot> {
         let block = &self.blocks[self.block_of(counter)?];
-        let offset = block.offset(counter)?;
+        // A dot that is asked for because it is new is beyond the end.
+        let offset = block.offset(counter).filter(|_| counter <= block.last())?;
         block.dots.binary_search_by_key(&offset, |d| d.0).ok().map(|at| block.dots[at].1)
     }
 
