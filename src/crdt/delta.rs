@@ -140,6 +140,11 @@ impl EntriesBuilder {
         self.entries.rows.push(Row { section: key.section, context, key: key_range, registers_end });
     }
 
+    fn reserve(&mut self, registers: usize) {
+        self.entries.rows.reserve(registers);
+        self.entries.registers.reserve(registers);
+    }
+
     fn copy(&mut self, value: &[u8]) -> Range<usize> {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(value);
@@ -251,6 +256,7 @@ impl OrMap {
     /// been truncated, the delta also lists the live dots within `base`, which costs their number.
     pub fn delta_since(&self, base: &CausalContext) -> Delta {
         let mut entries = EntriesBuilder::default();
+        entries.reserve(self.index.logs.iter().map(|(id, log)| log.count_after(base.get(*id))).sum());
         self.listed_since(base, &DotSet::new()).for_each(|(key, slot)| entries.push_at(self, key, slot));
         Delta {
             base: base.clone(),
@@ -335,7 +341,7 @@ impl OrMap {
     /// The snapshot is taken in only if this replica has what the delta builds on; otherwise its entries are kept as
     /// pending, and the answer says what is missing. While a catch-up is under way no delta may be merged (RULE 4).
     pub fn merge(&mut self, delta: Delta) -> Merged {
-        let mut merged = Merged::default();
+        let mut merged = Merged { changes: Vec::with_capacity(delta.entries.len()), ..Merged::default() };
         let covered = self.context.includes(&delta.base);
         // What the list says is dead is only that to a replica that has all of the base.
         let dead = delta.live.as_ref().filter(|_| covered).map(|live| self.dead_entries(&delta, live));

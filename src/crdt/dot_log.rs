@@ -119,18 +119,31 @@ impl DotLog {
 
     pub(super) fn get(&self, counter: u64) -> Option<Slot> {
         let block = &self.blocks[self.block_of(counter)?];
-        let offset = block.offset(counter)?;
+        // A dot that is asked for because it is new is beyond the end.
+        let offset = block.offset(counter).filter(|_| counter <= block.last())?;
         block.dots.binary_search_by_key(&offset, |d| d.0).ok().map(|at| block.dots[at].1)
     }
 
     /// All live dots with a counter above `counter`, in order. Costs a search and their number.
     pub(super) fn after(&self, counter: u64) -> impl Iterator<Item = (u64, Slot)> + '_ {
-        let first = self.block_of(counter).unwrap_or(0);
-        let dots = self.blocks[first.min(self.blocks.len())..]
+        let (first, skip) = self.start_after(counter);
+        let dots = self.blocks[first..]
             .iter()
             .flat_map(|b| b.dots.iter().map(|&(offset, slot)| (b.base + u64::from(offset), slot)));
-        let skip = self.blocks.get(first).map_or(0, |b| b.dots.partition_point(|d| b.base + u64::from(d.0) <= counter));
         dots.skip(skip)
+    }
+
+    /// How many live dots have a counter above `counter`. Costs a search, and a step for each block of them.
+    pub(super) fn count_after(&self, counter: u64) -> usize {
+        let (first, skip) = self.start_after(counter);
+        self.blocks[first..].iter().map(|b| b.dots.len()).sum::<usize>() - skip
+    }
+
+    /// The block in which dots above `counter` begin, and how many of it are not above.
+    fn start_after(&self, counter: u64) -> (usize, usize) {
+        let first = self.block_of(counter).unwrap_or(0);
+        let skip = self.blocks.get(first).map_or(0, |b| b.dots.partition_point(|d| b.base + u64::from(d.0) <= counter));
+        (first, skip)
     }
 
     /// Renumbers the slots, after the entries have moved.
@@ -168,6 +181,7 @@ mod tests {
                 let after: Vec<_> = log.after(from).take(5).collect();
                 let expected: Vec<_> = plain.range(from + 1..).take(5).map(|(&c, &s)| (c, s)).collect();
                 assert_eq!(after, expected, "seed {seed} after {from}");
+                assert_eq!(log.count_after(from), plain.range(from + 1..).count(), "seed {seed} after {from}");
             }
             assert!(log.after(0).map(|d| d.0).eq(plain.keys().copied()), "seed {seed}");
             assert_eq!(log.blocks.is_empty(), plain.is_empty());

@@ -18,6 +18,7 @@ use super::stored::{LocalDot, RegisterRef, Stored};
 use super::table::Place;
 use super::{CausalContext, Dot, Key, OrMap, Reading, Section};
 use bytes::Bytes;
+use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// A key whose visible value changed by a merge.
@@ -78,8 +79,18 @@ impl OrMap {
         let incoming = |context| self.incoming(context, &covered);
         let mut contexts: Vec<_> = entries.contexts().iter().map(incoming).collect();
         self.table.reserve(entries.keys_with_registers());
-        for entry in entries.iter() {
-            received.add(self.join_entry(entry, &mut contexts[entry.context], &mut report));
+        let (mut ahead, mut rest) = (entries.iter(), entries.iter());
+        loop {
+            // Nearly all of a look-up is waiting for memory: a few of them wait together.
+            let places: SmallVec<[Place; 16]> =
+                ahead.by_ref().take(16).map(|entry| self.table.place(entry.key)).collect();
+            if places.is_empty() {
+                break;
+            }
+            for (place, entry) in places.into_iter().zip(&mut rest) {
+                let place = self.table.place_again(entry.key, place);
+                received.add(self.join_entry(entry, place, &mut contexts[entry.context], &mut report));
+            }
         }
         // RULE 6: the bound that a pending context came under joins T as that settles.
         let settled = contexts.iter().filter(|incoming| incoming.settled);
@@ -99,18 +110,18 @@ impl OrMap {
     fn join_entry(
         &mut self,
         entry: EntryView<'_>,
+        place: Place,
         incoming: &mut Incoming,
         report: &mut impl FnMut(Change),
     ) -> Received {
         let now = self.clock.now_ms();
-        let place = self.table.place(entry.key);
         let slot = place.slot;
         let dropped = slot.map_or_else(Vec::new, |slot| self.removed_by(slot, &entry, &incoming.theirs));
         let (added, received) = self.added_by(slot, &entry);
         if !dropped.is_empty() || !added.is_empty() {
             let before =
                 slot.and_then(|slot| self.reading(slot, now)).map(|r| (r.dot, Bytes::copy_from_slice(r.value)));
-            let added: smallvec::SmallVec<[_; 1]> = added.into_iter().map(|i| self.localize(&entry, i)).collect();
+            let added: SmallVec<[_; 1]> = added.into_iter().map(|i| self.localize(&entry, i)).collect();
             let after = self.rewrite(place, entry.key, &dropped, &added);
             self.report_change(entry, before, after.and_then(|slot| self.reading(slot, now)), report);
         }
@@ -150,9 +161,9 @@ impl OrMap {
     }
 
     /// Their dots that come: `L' \ C`. Indices into the entry's registers.
-    fn added_by(&self, slot: Option<Slot>, entry: &EntryView<'_>) -> (smallvec::SmallVec<[usize; 1]>, Received) {
+    fn added_by(&self, slot: Option<Slot>, entry: &EntryView<'_>) -> (SmallVec<[usize; 1]>, Received) {
         let pending = self.pending.get(entry.key);
-        let (mut added, mut received) = (smallvec::SmallVec::new(), Received::default());
+        let (mut added, mut received) = (SmallVec::new(), Received::default());
         let is_live = |dot| slot.is_some_and(|slot| self.table.registers(slot).any(|r| self.index.dot(r.dot()) == dot));
         for (i, dot) in entry.dots().enumerate() {
             // A dot that lives under another key: no replica has written that, and a map keeps each dot once.

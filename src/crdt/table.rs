@@ -73,8 +73,17 @@ impl Table {
     }
 
     pub(super) fn place(&self, key: Key<'_>) -> Place {
-        let hash = hash_of(&self.hasher, key);
+        self.place_hashed(key, hash_of(&self.hasher, key))
+    }
+
+    fn place_hashed(&self, key: Key<'_>, hash: u64) -> Place {
         Place { hash, slot: self.by_key.find(hash, |&slot| key_of(&self.slots, slot) == key).copied() }
+    }
+
+    /// The place of the key now, from that of a moment ago: other entries may have been changed since.
+    pub(super) fn place_again(&self, key: Key<'_>, before: Place) -> Place {
+        let is_there = before.slot.is_some_and(|slot| !self.first(slot).is_free() && self.key(slot) == key);
+        if is_there { before } else { self.place_hashed(key, before.hash) }
     }
 
     pub(super) fn find(&self, key: Key<'_>) -> Option<Slot> {
