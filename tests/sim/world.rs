@@ -3,7 +3,7 @@
 
 use crate::oracle::{History, Left, Name, Names, Shown, ShownKey};
 use std::hash::{DefaultHasher, Hash, Hasher};
-use tidings::crdt::Clock;
+use tidings::crdt::{Clock, EntriesBuilder};
 use tidings::proto::config::NodeConfig;
 use tidings::proto::node::Node;
 use tidings::proto::time::Now;
@@ -30,6 +30,16 @@ fn names(context: &CausalContext) -> Names {
     let mut names = Names::default();
     context.iter().map(name).for_each(|(replica, counter)| names.0[replica] = counter);
     names
+}
+
+/// `T` with the key's pending bound: what an entry is sent with.
+fn bound_of(map: &OrMap, key: Key<'_>) -> CausalContext {
+    if map.pending() == 0 {
+        return map.truncated().clone();
+    }
+    let mut builder = EntriesBuilder::default();
+    builder.push(map, key);
+    builder.finish().contexts()[0].bound.clone()
 }
 
 /// The bytes of a user's key of that number.
@@ -160,6 +170,7 @@ impl World {
             let left = |value: Option<&[u8]>, deadline| Left { value: value.map(number_in), deadline };
             ShownKey {
                 context,
+                bound: names(&bound_of(map, key)),
                 live: registers.map(|(dot, r)| (name(dot), left(r.value.as_deref(), r.deadline))).collect(),
                 read: map.read(key, now).map(|r| (name(r.dot), number_in(r.value), r.siblings)),
                 now,
