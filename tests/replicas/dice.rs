@@ -1,5 +1,7 @@
 //! Seeded runs. Not responsible for what they do.
 
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
 /// Random numbers that will be the same for a seed for ever: SplitMix64 (Steele et al. 2014).
 #[derive(Debug)]
 pub(crate) struct Dice {
