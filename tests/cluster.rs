@@ -3,8 +3,7 @@
 #![cfg(feature = "cli")]
 
 mod common;
-#[allow(dead_code)]
-#[path = "common/dice.rs"]
+#[path = "replicas/dice.rs"]
 mod dice;
 #[path = "cluster/mallory.rs"]
 mod mallory;

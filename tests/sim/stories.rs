@@ -75,11 +75,15 @@ fn delete(dense: &mut Dense, who: usize, key: usize) {
 /// A has put, overwritten and deleted, some of it known to B and C. The order of the syncs is left to the caller.
 fn five_keys_and_a_difference() -> Dense {
     let mut dense = dense(3, 5);
-    (0..3).for_each(|key| drop(put(&mut dense, A, key)));
+    (0..3).for_each(|key| {
+        put(&mut dense, A, key);
+    });
     meet(&mut dense, A, B);
     meet(&mut dense, A, C);
     delete(&mut dense, A, 0);
-    (1..5).for_each(|key| drop(put(&mut dense, A, key)));
+    (1..5).for_each(|key| {
+        put(&mut dense, A, key);
+    });
     delete(&mut dense, A, 3);
     dense
 }
@@ -153,7 +157,9 @@ fn context_ahead_of_data() {
 fn a_pull_displaced_by_a_catch_up_takes_nothing_in() {
     let mut dense = dense(3, 3);
     dense.late = true;
-    (0..3).for_each(|key| drop(put(&mut dense, C, key)));
+    (0..3).for_each(|key| {
+        put(&mut dense, C, key);
+    });
     meet(&mut dense, A, C);
     let claimed = dense.world.map(C).context().clone();
     let from_c = dense.reconnect(B, C);
@@ -220,7 +226,9 @@ fn a_fresh_write_overtakes_the_rest_of_a_pull() {
     let mut dense = dense(2, keys);
     dense.world.blind = true;
     dense.slow = true;
-    (0..keys - 1).for_each(|key| drop(put(&mut dense, A, key)));
+    (0..keys - 1).for_each(|key| {
+        put(&mut dense, A, key);
+    });
     let link = dense.reconnect(A, B);
     let bulk = Way { link, side: 0, channel: 2 };
     dense.deliver(Way { link, side: 1, channel: 2 });
@@ -328,7 +336,9 @@ fn cut_and_heal() {
     for seed in 0..20 {
         let dice = &mut Dice::new(seed);
         let mut timed = three(dice, 6);
-        (0..4).for_each(|key| drop(timed.put(A, key)));
+        (0..4).for_each(|key| {
+            timed.put(A, key);
+        });
         timed.demand_agreement(1_000);
         timed.isolate(C);
         // Some cuts are noticed, and some are too short for that.
@@ -452,7 +462,9 @@ fn a_quiet_hour_costs_little_and_not_by_the_key() {
         let dice = &mut Dice::new(9);
         let mut timed = Timed::cluster(dice, keys, 3);
         timed.world.blind = true;
-        (0..keys).for_each(|key| drop(timed.put(key % 3, key)));
+        (0..keys).for_each(|key| {
+            timed.put(key % 3, key);
+        });
         timed.demand_agreement(5_000);
         let before = timed.bytes;
         timed.run_for(3_600_000);
