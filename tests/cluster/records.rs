@@ -76,7 +76,7 @@ fn object(dice: &mut Dice, name: &str) -> String {
     }
     object.push_str("],\"Description\":\"");
     for _ in 0..8 + dice.below(20) {
-        object.push_str(*dice.pick::<&str>(WORDS));
+        object.push_str(dice.pick::<&str>(WORDS));
         object.push(' ');
     }
     object.push_str("\",\"Tag\":{\"role\":{\"program\":{},\"\":[]}}}");
