@@ -62,7 +62,6 @@
 //! | [`crdt`] | the map: contexts, registers, entries, deltas |
 
 #![forbid(unsafe_code)]
-#![forbid(unsafe_code)]
 
 #[cfg(feature = "cli")]
 pub mod cli;
