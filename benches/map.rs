@@ -210,7 +210,9 @@ fn differences() {
     let entries = shuffled(&text_entries(100_000, 1));
     for (deleted, target) in [(1, Target::AtMost(90.0, 60.0)), (100, Target::AtMost(1_200.0, 600.0))] {
         let base = map.context().clone();
-        entries[deleted..2 * deleted].iter().for_each(|(key, _)| drop(map.delete(key, NOW)));
+        entries[deleted..2 * deleted].iter().for_each(|(key, _)| {
+            let _ = map.delete(key, NOW);
+        });
         let bytes = map.delta_since(&base).encode().len();
         figure(&format!("bytes of a delta, {deleted} deleted of 100k"), "", bytes as f64, "B", target);
     }
@@ -233,7 +235,9 @@ fn difference(entries: &Entries, differing: usize) -> Difference {
     for round in 0..10 {
         base = map.context().clone();
         let now = moment(entries.len() as u64) + round;
-        order[..differing].iter().for_each(|(key, _)| drop(map.put(key, [round as u8; 64], now)));
+        order[..differing].iter().for_each(|(key, _)| {
+            let _ = map.put(key, [round as u8; 64], now);
+        });
         let since = cpu_ns_of((), |()| (0..times).for_each(|_| drop(black_box(map.delta_since(black_box(&base))))));
         let delta = map.delta_since(&base);
         let merge = cpu_ns_of(delta, |delta| other.merge(Delta::decode(&delta.encode()).expect("it was encoded")));
@@ -324,7 +328,9 @@ fn truncated(entries: &Entries) {
     let count = entries.len() as f64;
     let (map, bytes) = heap_of(|| {
         let mut map = filled(entries);
-        entries.iter().for_each(|(key, _)| drop(map.delete(key, NOW)));
+        entries.iter().for_each(|(key, _)| {
+            let _ = map.delete(key, NOW);
+        });
         let dropped = map.truncate(Retention { keep_ms: 0, count_max: 0, spare_ms: 0 }, NOW + 1_000_000);
         assert_eq!(dropped, entries.len());
         map

@@ -3,9 +3,16 @@
 #![cfg(feature = "cli")]
 
 mod common;
-#[path = "common/records.rs"]
+#[allow(dead_code)]
+#[path = "common/dice.rs"]
+mod dice;
+#[path = "cluster/mallory.rs"]
+mod mallory;
+#[path = "cluster/poison.rs"]
+mod poison;
+#[path = "cluster/records.rs"]
 mod records;
-#[path = "common/stores.rs"]
+#[path = "cluster/stores.rs"]
 mod stores;
 
 use common::{Node, code, command, run, stderr, stdout, tidings};
@@ -123,10 +130,9 @@ fn an_archive_imported_at_one_node_is_the_same_at_all_byte_by_byte() {
 }
 
 fn shuffled(lines: &std::collections::BTreeMap<String, String>) -> String {
-    let mut seeded = records::Seeded(2);
-    let mut lines: Vec<(u64, &String)> = lines.values().map(|line| (seeded.next(), line)).collect();
-    lines.sort_unstable();
-    lines.into_iter().map(|(_, line)| line.as_str()).collect()
+    let mut lines: Vec<&String> = lines.values().collect();
+    dice::Dice::new(2).shuffle(&mut lines);
+    lines.into_iter().map(String::as_str).collect()
 }
 
 #[test]

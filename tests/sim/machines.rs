@@ -100,6 +100,13 @@ impl<'d> Run<'d> {
     /// One key that two have written at once, and of which each may have heard this and that: whole pulls only.
     fn siblings(&mut self) {
         self.keys = 1;
+        if self.dice.percent(50) {
+            (self.expiring, self.deleting) = (90, 20);
+        }
+        if self.dice.percent(80) {
+            self.replicas.truncate(3);
+            self.shown.truncate(3);
+        }
         let count = self.replicas.len();
         self.put(0, 0, None);
         for to in 1..count - 1 {
@@ -112,11 +119,13 @@ impl<'d> Run<'d> {
         }
     }
 
-    /// Deltas in the place of most pulls.
+    /// Deltas in the place of most pulls; some have never heard of what is deleted.
     fn deltas(&mut self) {
         self.put(0, 0, None);
         for to in 1..self.replicas.len() {
-            self.whole(0, to);
+            if self.dice.percent(60) {
+                self.whole(0, to);
+            }
         }
         for step in 0..12 + self.dice.below(28) {
             self.pass(step);

@@ -245,8 +245,10 @@ impl Node {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.sending.clear();
         state.pull_wanted = false;
-        if let Some(pull) = state.pull.take() {
-            self.end_catch_up(link, pull.channel);
+        state.pull = None;
+        // Also of a pull whose last frame broke the protocol, and which is no longer there.
+        if let Some((_, channel)) = self.catching_up.filter(|(catching_up, _)| *catching_up == link) {
+            self.end_catch_up(link, channel);
         }
     }
 }
