@@ -90,12 +90,12 @@ pub(crate) enum Target {
 
 impl Target {
     fn verdict(self, figure: f64) -> &'static str {
-        let (met, stretched) = match self {
-            Self::AtLeast(target, stretch) => (figure >= target, figure >= stretch),
-            Self::AtMost(target, stretch) => (figure <= target, figure <= stretch),
+        let (met, stretched, is_same) = match self {
+            Self::AtLeast(target, stretch) => (figure >= target, figure >= stretch, target == stretch),
+            Self::AtMost(target, stretch) => (figure <= target, figure <= stretch, target == stretch),
             Self::None => return "",
         };
-        match (met, stretched) {
+        match (met, stretched && !is_same) {
             (_, true) => "yes, and the stretch",
             (true, false) => "yes",
             (false, false) => "NO",

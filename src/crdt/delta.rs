@@ -390,3 +390,23 @@ fn retain_registers(entries: &mut Entries, keep: impl Fn(Dot) -> bool) {
     }
     entries.registers = kept;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::ReplicaId;
+
+    /// What settles with a merge is not kept as pending on the way, so a second copy meets no pending context.
+    #[test]
+    fn a_key_that_stands_twice_in_a_delta_is_joined_once() {
+        let (mut a, mut b) = (OrMap::new(ReplicaId::from(1)), OrMap::new(ReplicaId::from(2)));
+        a.put(b"kettle", b"on", 1);
+        let mut entries = EntriesBuilder::default();
+        (0..2).for_each(|_| entries.push(&a, Key::usr(b"kettle")));
+        let merged = b.merge(Delta { entries: entries.finish(), ..a.delta_since(b.context()) });
+        assert_eq!(merged.received, Received { new: 1, known: 1, void: 0 });
+        assert_eq!(merged.changes.len(), 1);
+        assert_eq!((b.registers(b"kettle"), b.audit()), (a.registers(b"kettle"), a.audit()));
+        assert_eq!(b.counts(), a.counts());
+    }
+}
