@@ -151,7 +151,7 @@ impl OrMap {
                 continue;
             }
             // RULE 1, the other half: what would expire goes, and is then truncated here too.
-            if perhaps_truncated && !stored.is_audited() {
+            if perhaps_truncated && stored.register().deadline.is_some() {
                 expired.push(dot);
             }
             dropped.push(stored.dot());

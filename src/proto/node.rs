@@ -148,7 +148,6 @@ pub struct Node {
     links: BTreeMap<LinkId, Link>,
     dials: DialTable,
     outputs: VecDeque<Output>,
-    changes: VecDeque<Change>,
     now: Now,
     /// Grows with the map's context.
     any_version: u64,
@@ -184,7 +183,6 @@ impl Node {
             dials,
             links: BTreeMap::new(),
             outputs: VecDeque::new(),
-            changes: VecDeque::new(),
             now,
             own_version: 0,
             any_version: 0,
@@ -228,11 +226,6 @@ impl Node {
     /// The next thing to be done; `None` when all has been given.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
-    }
-
-    /// The next key whose visible value changed; `None` when all have been given.
-    pub fn poll_change(&mut self) -> Option<Change> {
-        self.changes.pop_front()
     }
 
     /// When to call [`handle`](Self::handle) at the latest.
@@ -386,14 +379,10 @@ impl Node {
         }
     }
 
-    fn on_change(&mut self, change: Change) {
+    fn on_change(&mut self, change: &Change) {
         if change.section == Section::Sys && change.key.starts_with(super::membership::PREFIX) {
             self.members_changed = true;
             self.own_record_changed |= change.key == super::membership::key_of(self.map.id());
-        }
-        // Nobody listens yet but tests: a bound instead of a queue that grows.
-        if self.changes.len() < 1024 {
-            self.changes.push_back(change);
         }
     }
 

@@ -185,7 +185,6 @@ impl Driver {
             while let Some(output) = node.poll_output() {
                 outputs.push(output);
             }
-            while node.poll_change().is_some() {}
             result
         };
         outputs.into_iter().for_each(|output| self.perform(output));

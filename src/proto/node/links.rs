@@ -187,7 +187,7 @@ impl Node {
         let before = self.map.context().clone();
         let merged = self.map.merge(delta);
         self.received.add(merged.received);
-        merged.changes.into_iter().for_each(|change| self.on_change(change));
+        merged.changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
         if !merged.missing.is_empty() {
             let context = self.map.context().clone();

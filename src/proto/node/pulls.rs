@@ -83,7 +83,7 @@ impl Node {
         let mut changes = Vec::new();
         let step = pull.receiver.on_message(&mut self.map, message, |change: Change| changes.push(change));
         let step = step.map_err(|e| e.to_string())?;
-        changes.into_iter().for_each(|change| self.on_change(change));
+        changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
         pull.last_progress = self.now.instant;
         if matches!(step, Step::Done) {
