@@ -355,6 +355,13 @@ impl OrMap {
         self.index.logs.iter().flat_map(|(id, log)| log.after(0).map(|(counter, _)| Dot::new(*id, counter)))
     }
 
+    /// The live dots of a replica from `first` to `last`. Costs a search and their number.
+    pub(crate) fn live_between(&self, replica: ReplicaId, first: u64, last: u64) -> impl Iterator<Item = Dot> + '_ {
+        let log = self.index.numbers.get(&replica).map(|&number| &self.index.logs[number as usize].1);
+        let dots = log.into_iter().flat_map(move |log| log.after(first.saturating_sub(1)));
+        dots.map(move |(counter, _)| Dot::new(replica, counter)).take_while(move |dot| dot.counter <= last)
+    }
+
     /// The live dots that `R` does not cover. Costs the pending keys: all such dots are theirs.
     pub(super) fn dots_beyond_context(&self) -> impl Iterator<Item = Dot> + '_ {
         let slots = self.pending.iter().filter_map(|(key, _)| self.table.find(key));

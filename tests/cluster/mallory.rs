@@ -99,6 +99,16 @@ impl Talk {
         }
     }
 
+    /// More on the stream that was opened last, until nobody takes anything any more.
+    pub async fn write_on_last(&mut self, mut bytes: &[u8]) {
+        let Some((send, _)) = self.streams.last_mut() else { return };
+        while !bytes.is_empty() {
+            let written = tokio::time::timeout(Duration::from_secs(1), send.write(bytes)).await;
+            let Ok(Ok(written)) = written else { return };
+            bytes = &bytes[written..];
+        }
+    }
+
     /// Why the victim has closed the connection.
     pub async fn verdict(self) -> String {
         match tokio::time::timeout(PATIENCE, self.connection.closed()).await {

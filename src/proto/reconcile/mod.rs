@@ -41,7 +41,7 @@ impl Offer {
     }
 }
 
-/// The receiver's side: what has been offered so far.
+/// The receiver's side: which of its own live dots have been offered so far.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
     offered: DotSet,
@@ -56,7 +56,8 @@ impl Comparison {
         part: &Part<DotSet>,
     ) -> Option<Vec<Part<KeyList>>> {
         for (replica, first, last) in part.part.iter() {
-            self.offered.insert_range(replica, first, last);
+            // Others are not asked about at the end, and the peer may offer them without end.
+            map.live_between(replica, first, last).for_each(|dot| self.offered.insert(dot));
         }
         part.last.then(|| parts_of(map.keys_dead_at(snapshot, &self.offered)))
     }

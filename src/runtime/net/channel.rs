@@ -1,13 +1,15 @@
 //! One channel: a stream in each direction, cut into frames. Not responsible for which channels there are.
 //!
 //! A frame to be sent is always answered with one `Sent`, whether it was written or the channel was gone: whoever counts
-//! what is outstanding must be able to rely on it. Nothing here trusts a length before the bytes have come.
+//! what is outstanding must be able to rely on it. Nothing here trusts a length before the bytes have come; and the frames
+//! of a link that are being read, or have been and are still in use, are together no longer than one may be.
 
 use super::LinkEvent;
 use crate::proto::link::LinkId;
 use bytes::{BufMut, Bytes, BytesMut};
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// The longest frame a node is meant to send.
@@ -123,6 +125,20 @@ pub(super) struct Channel {
     pub(super) number: u64,
     pub(super) frame_bytes_max: usize,
     pub(super) events: mpsc::Sender<LinkEvent>,
+    /// The bytes that frames of the link may still take. A peer with many channels would otherwise fill each of them.
+    pub(super) room: Arc<Semaphore>,
+}
+
+/// A payload, and the room that it takes until nobody uses it any more.
+struct Held {
+    payload: Vec<u8>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
+    }
 }
 
 impl Channel {
@@ -192,12 +208,15 @@ impl Channel {
             Err(ReadExactError::FinishedEarly(_)) => return Err(Violation::FrameCut(self.number)),
             Err(ReadExactError::ReadError(error)) => return Ok(stopped(&error)),
         }
-        let (bytes, limit) = (u32::from_be_bytes(length) as usize, self.frame_bytes_max);
+        let length = u32::from_be_bytes(length);
+        let (bytes, limit) = (length as usize, self.frame_bytes_max);
         if bytes > limit {
             return Err(Violation::FrameTooLong { channel: self.number, bytes, limit });
         }
+        // All at once, so that two frames cannot each wait for what the other holds.
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(length).await else { return Ok(Received::Lost) };
         match read_payload(recv, bytes).await {
-            Ok(Some(frame)) => Ok(Received::Frame(frame)),
+            Ok(Some(payload)) => Ok(Received::Frame(Bytes::from_owner(Held { payload, _room: room }))),
             Ok(None) => Err(Violation::FrameCut(self.number)),
             Err(error) => Ok(stopped(&error)),
         }
@@ -248,7 +267,7 @@ fn stopped(error: &ReadError) -> Received {
 
 /// The payload; none if the stream ends before. Each frame has memory of its own: one kept for long must not keep its
 /// neighbours.
-async fn read_payload(recv: &mut RecvStream, bytes: usize) -> Result<Option<Bytes>, ReadError> {
+async fn read_payload(recv: &mut RecvStream, bytes: usize) -> Result<Option<Vec<u8>>, ReadError> {
     let mut payload = Vec::new();
     while payload.len() < bytes {
         let wanted = (bytes - payload.len()).min(PIECE_BYTES);
@@ -256,7 +275,7 @@ async fn read_payload(recv: &mut RecvStream, bytes: usize) -> Result<Option<Byte
         reserve(&mut payload, piece.bytes.len(), bytes);
         payload.extend_from_slice(&piece.bytes);
     }
-    Ok(Some(payload.into()))
+    Ok(Some(payload))
 }
 
 /// Makes room for a piece: at most twice what has come, and never more than the frame.

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use quinn::{ConnectionError, RecvStream, SendStream};
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -146,9 +147,9 @@ impl LinkHandle {
 
 /// Makes a link of a connection. Which side dialed is known to the connection.
 ///
-/// A frame longer than `frame_bytes_max` closes the link, at either side. All events go to `events`; while it is full
-/// the link reads nothing. All tasks are tracked by `tracker`, and end when the connection does or `cancel` is
-/// cancelled. After a cancel, events are delivered only as far as there is room for them.
+/// A frame longer than `frame_bytes_max` closes the link, at either side; and received frames together are never longer
+/// than that: the next is read when one has been dropped. All events go to `events`; while it is full the link reads
+/// nothing. All tasks are tracked by `tracker`, and end when the connection does or `cancel` is cancelled. After a cancel, events are delivered only as far as there is room for them.
 pub fn spawn_link(
     connection: quinn::Connection,
     link: LinkId,
@@ -162,6 +163,7 @@ pub fn spawn_link(
         id: link,
         connection: connection.clone(),
         frame_bytes_max,
+        room: Arc::new(Semaphore::new(frame_bytes_max)),
         events,
         tracker: tracker.clone(),
         channels: HashMap::new(),
@@ -177,6 +179,7 @@ struct Link {
     id: LinkId,
     connection: quinn::Connection,
     frame_bytes_max: usize,
+    room: Arc<Semaphore>,
     events: mpsc::Sender<LinkEvent>,
     tracker: TaskTracker,
     channels: HashMap<u64, Live>,
@@ -369,7 +372,8 @@ impl Link {
     }
 
     fn channel(&self, number: u64) -> Channel {
-        Channel { link: self.id, number, frame_bytes_max: self.frame_bytes_max, events: self.events.clone() }
+        let (events, room) = (self.events.clone(), Arc::clone(&self.room));
+        Channel { link: self.id, number, frame_bytes_max: self.frame_bytes_max, events, room }
     }
 
     /// For a frame that has no channel any more. In a task of its own, as the link must not wait for room.
