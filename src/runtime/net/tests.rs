@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// How long anything may take on a machine that is busy with other things.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -510,10 +510,11 @@ async fn strangers_who_never_finish_do_not_stall_a_good_peer() {
     let (anna, bert) = (Node::new(&cluster, 0xa), Node::new(&cluster, 0xb));
     let bert = Arc::new(bert);
     let accepting = Arc::clone(&bert);
-    let accepted = tokio::spawn(async move {
-        loop {
-            if let Ok((connection, replica, _)) = accepting.accept().await {
-                return (connection, replica);
+    let (found, mut accepted) = mpsc::unbounded_channel();
+    let accept = tokio::spawn(async move {
+        while let Some(arrival) = accepting.endpoint.accept().await {
+            if let Ok((connection, replica, _)) = arrival {
+                found.send((connection, replica)).expect("the test is still there");
             }
         }
     });
@@ -531,13 +532,14 @@ async fn strangers_who_never_finish_do_not_stall_a_good_peer() {
     // On a busy machine an attempt may be among the oldest unfinished ones, and given up: it is made anew, as nodes do.
     let persistent = async {
         loop {
-            if let Ok(Ok(link)) = timeout(Duration::from_secs(2), anna.endpoint.dial(bert.address())).await {
+            if let Ok(Ok(link)) = timeout(Duration::from_secs(5), anna.endpoint.dial(bert.address())).await {
                 return link;
             }
         }
     };
     let (_connection, replica) = soon(persistent).await;
     assert_eq!(replica, bert.replica);
-    assert_eq!(soon(accepted).await.expect("no panic").1, anna.replica);
+    assert_eq!(soon(accepted.recv()).await.expect("a link").1, anna.replica);
     relay.abort();
+    accept.abort();
 }
