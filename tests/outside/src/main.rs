@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tidings::crdt::Causality;
 use tidings::{
-    Config, CutSwitch, Delta, Dot, Durability, Error, LinkMode, Member, MemberState, OrMap, Peer, PeerState, PutOptions,
-    Reading, Record, ReplicaId, Secret, Session, Status, Store, Written,
+    Config, CutSwitch, Delta, Dot, Durability, Error, LinkMode, Member, MemberState, OrMap, Peer, PeerState,
+    PutOptions, Reading, Record, ReplicaId, Secret, Session, Status, Store, Written,
 };
 
 const WAIT: Duration = Duration::from_secs(30);
@@ -37,7 +37,10 @@ fn the_map() {
     assert!(Delta::decode(b"anything else").is_err());
     let changed = b.merge(delta);
     let keys: Vec<_> = changed.into_iter().map(|change| (change.key, change.old, change.new)).collect();
-    assert!(keys.contains(&("key".into(), None, Some("value".into()))), "keys with the old and the new value: {keys:?}");
+    assert!(
+        keys.contains(&("key".into(), None, Some("value".into()))),
+        "keys with the old and the new value: {keys:?}"
+    );
     assert_eq!(a.context().compare(b.context()), Causality::Equal);
 
     let gone: Option<Dot> = b.delete(b"key", now);
