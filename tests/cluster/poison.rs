@@ -231,6 +231,7 @@ async fn poison_message_in_a_sync() {
     let mallory = Mallory::new(&scene.secret);
     let mut talk = mallory.dial(&scene.victim).await;
     talk.control(&[hello(&mallory)]).await;
+    eventually("the victim takes her for a peer", || scene.victim.status().links.len() == 2).await;
     for channel in [1, 3, 5, 7, 9] {
         talk.stream(&on_channel(channel, &[pull(CausalContext::new())])).await;
     }

@@ -45,11 +45,14 @@ impl Node {
         let now = self.now.instant;
         let Some(state) = self.links.get_mut(&link).filter(|state| !state.closing) else { return };
         state.last_heard = now;
-        if channel != CONTROL && state.hello.is_none() && state.early.len() < EARLY_FRAMES_MAX {
+        let early = channel != CONTROL && state.hello.is_none();
+        if early && state.early.len() < EARLY_FRAMES_MAX {
             state.early.push((channel, frame.clone()));
             return;
         }
-        let result = if channel == CONTROL {
+        let result = if early {
+            Err("too many frames before the hello".to_owned())
+        } else if channel == CONTROL {
             self.on_control_frame(link, frame)
         } else if state.is_theirs(channel) {
             self.on_sender_frame(link, channel, frame)
