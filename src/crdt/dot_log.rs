@@ -37,6 +37,19 @@ impl Block {
 }
 
 impl DotLog {
+    /// A log of dots that are in the order of their counters, each of which stands once.
+    pub(super) fn from_sorted(dots: &[(u64, Slot)]) -> Self {
+        let mut blocks: Vec<Block> = Vec::with_capacity(dots.len() / BLOCK_DOTS_MAX + 1);
+        for &(counter, slot) in dots {
+            let room = blocks.last_mut().filter(|block| block.dots.len() < BLOCK_DOTS_MAX);
+            match room.and_then(|block| block.offset(counter).map(|offset| (block, offset))) {
+                Some((block, offset)) => block.dots.push((offset, slot)),
+                None => blocks.push(Block::new(counter, slot)),
+            }
+        }
+        Self { blocks }
+    }
+
     /// The block in which `counter` is, if it is anywhere.
     fn block_of(&self, counter: u64) -> Option<usize> {
         // New dots go to the end.
@@ -185,6 +198,8 @@ mod tests {
             }
             assert!(log.after(0).map(|d| d.0).eq(plain.keys().copied()), "seed {seed}");
             assert_eq!(log.blocks.is_empty(), plain.is_empty());
+            let sorted: Vec<_> = plain.iter().map(|(&counter, &slot)| (counter, slot)).collect();
+            assert!(DotLog::from_sorted(&sorted).after(0).eq(sorted), "seed {seed}");
         }
     }
 

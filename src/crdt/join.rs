@@ -119,6 +119,7 @@ impl OrMap {
         let dropped = slot.map_or_else(Vec::new, |slot| self.removed_by(slot, &entry, &incoming.theirs));
         let (added, received) = self.added_by(slot, &entry);
         if !dropped.is_empty() || !added.is_empty() {
+            self.touch(place, entry.key);
             let before =
                 slot.and_then(|slot| self.reading(slot, now)).map(|r| (r.dot, Bytes::copy_from_slice(r.value)));
             let added: SmallVec<[_; 1]> = added.into_iter().map(|i| self.localize(&entry, i)).collect();
@@ -129,6 +130,7 @@ impl OrMap {
             if incoming.settles && self.pending.get(entry.key).is_none() {
                 incoming.settled = true;
             } else {
+                self.touch(place, entry.key);
                 self.pending.add(entry.key, pending);
             }
         }
@@ -268,8 +270,11 @@ impl OrMap {
         new.into_iter().for_each(|dot| self.extend_context(dot));
         if !self.pending.is_empty() {
             // RULE 6: the bound that a pending context came under joins T with it, in one step.
-            let bounds = self.pending.settle(&self.context);
+            let (bounds, settled) = self.pending.settle(&self.context);
             self.truncated.join(&bounds);
+            if !settled.is_empty() {
+                self.note_settled(settled);
+            }
         }
     }
 

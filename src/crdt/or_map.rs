@@ -2,6 +2,7 @@
 //! dropping what is dead in `retention.rs`. Not responsible for time or randomness: they come in as arguments.
 
 use super::dot_log::{DotLog, Slot};
+use super::journal::Journals;
 use super::pending::{EntryContext, Pending};
 use super::stored::{LocalDot, RegisterRef, Stored};
 use super::table::{Place, Table};
@@ -43,6 +44,8 @@ pub struct OrMap {
     pub(super) pending: Pending,
     /// What will be dropped some day, by the moment from which its retention counts.
     pub(super) dated: BTreeSet<(u64, LocalDot)>,
+    /// What storage has still to keep, if there is one.
+    pub(super) journals: Option<Box<Journals>>,
     sums: Sums,
     counts: Counts,
 }
@@ -95,6 +98,11 @@ impl Index {
         number
     }
 
+    /// Its number, if it has been met.
+    pub(super) fn find(&self, id: ReplicaId) -> Option<u32> {
+        self.numbers.get(&id).copied()
+    }
+
     pub(super) fn dot(&self, dot: LocalDot) -> Dot {
         Dot::new(self.logs[dot.replica as usize].0, dot.counter)
     }
@@ -138,6 +146,7 @@ impl OrMap {
             index,
             pending: Pending::default(),
             dated: BTreeSet::new(),
+            journals: None,
             sums: Sums { key, context: 0, state: 0, last: None },
             counts: Counts::default(),
         }
@@ -188,6 +197,7 @@ impl OrMap {
         let register = RegisterRef { value, timestamp: self.clock.tick(replaced), deadline };
         let dot = Dot::new(self.id, self.context.get(self.id) + 1);
         let local = LocalDot { replica: self.index.number(self.id), counter: dot.counter };
+        self.touch(place, key);
         self.put_alone(place, key, local, register);
         self.extend_context(dot);
         dot
@@ -406,7 +416,7 @@ impl OrMap {
         }
     }
 
-    fn count(&mut self, slot: Slot, change: fn(usize, usize) -> usize) {
+    pub(super) fn count(&mut self, slot: Slot, change: fn(usize, usize) -> usize) {
         let registers = self.table.registers(slot);
         let tombstones = registers.clone().filter(|r| r.is_tombstone()).count();
         let all = registers.count();
@@ -422,6 +432,22 @@ impl OrMap {
             self.sums.replace_clock(old, dot);
             self.context.extend_to(dot);
         }
+    }
+
+    /// What a live dot adds to the sum of the state.
+    pub(super) fn live_term(&self, dot: Dot) -> u64 {
+        self.sums.key.of_live(dot)
+    }
+
+    pub(super) fn set_state_sum(&mut self, sum: u64) {
+        self.sums.state = sum;
+    }
+
+    /// The context becomes another one, and the sum follows. Costs the replicas of it.
+    pub(super) fn set_context(&mut self, context: CausalContext) {
+        self.sums.context = context.iter().map(|dot| self.sums.key.of_clock(dot)).fold(0, u64::wrapping_add);
+        self.sums.last = None;
+        self.context = context;
     }
 }
 

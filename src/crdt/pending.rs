@@ -17,9 +17,15 @@ pub struct EntryContext {
 /// Keys with a pending context. Those that came with one sync share one context, which is kept once.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pending {
-    by_key: [BTreeMap<Box<[u8]>, Arc<EntryContext>>; 2],
+    by_key: [ByKey; 2],
     count: usize,
 }
+
+type ByKey = BTreeMap<Box<[u8]>, Arc<EntryContext>>;
+
+/// Keys that have settled, with what they had.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Settled([ByKey; 2]);
 
 impl Pending {
     pub(super) fn is_empty(&self) -> bool {
@@ -47,39 +53,70 @@ impl Pending {
         }
     }
 
-    /// Takes out the keys whose context `covered` now includes, and answers the join of their bounds.
-    pub(super) fn settle(&mut self, covered: &CausalContext) -> CausalContext {
+    /// Sets or takes back what a key has.
+    pub(super) fn set(&mut self, key: Key<'_>, pending: Option<Arc<EntryContext>>) {
+        let keys = &mut self.by_key[key.section as usize];
+        match pending {
+            Some(pending) => drop(keys.insert(key.bytes.into(), pending)),
+            None => drop(keys.remove(key.bytes)),
+        }
+        self.count = self.by_key.iter().map(BTreeMap::len).sum();
+    }
+
+    /// Takes out the keys whose context `covered` now includes. Answers the join of their bounds, and the keys.
+    pub(super) fn settle(&mut self, covered: &CausalContext) -> (CausalContext, Settled) {
         let mut bounds = CausalContext::new();
         // Neighbours mostly share one context: it is looked at once.
         let mut last: Option<(Arc<EntryContext>, bool)> = None;
-        for keys in &mut self.by_key {
-            keys.retain(|_, pending| {
-                let known = last.as_ref().filter(|(context, _)| Arc::ptr_eq(context, pending)).map(|l| l.1);
-                let settled = known.unwrap_or_else(|| {
-                    let settled = covered.includes(&pending.context);
-                    if settled {
-                        bounds.join(&pending.bound);
-                    }
-                    last = Some((pending.clone(), settled));
+        let mut settles = |pending: &Arc<EntryContext>| {
+            let known = last.as_ref().filter(|(context, _)| Arc::ptr_eq(context, pending)).map(|l| l.1);
+            known.unwrap_or_else(|| {
+                let settles = covered.includes(&pending.context);
+                if settles {
+                    bounds.join(&pending.bound);
+                }
+                last = Some((pending.clone(), settles));
+                settles
+            })
+        };
+        let settled =
+            self.by_key.each_mut().map(|keys| match keys.values().filter(|pending| settles(pending)).count() {
+                0 => ByKey::new(),
+                all if all == keys.len() => std::mem::take(keys),
+                _ => {
+                    let (settled, kept) = std::mem::take(keys).into_iter().partition(|(_, pending)| settles(pending));
+                    *keys = kept;
                     settled
-                });
-                !settled
+                }
             });
-        }
         self.count = self.by_key.iter().map(BTreeMap::len).sum();
-        bounds
+        (bounds, Settled(settled))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key<'_>, &Arc<EntryContext>)> {
-        [Section::Usr, Section::Sys].into_iter().flat_map(|section| {
-            self.by_key[section as usize].iter().map(move |(bytes, pending)| (Key { section, bytes }, pending))
-        })
+        entries(&self.by_key)
     }
 
     /// RULE 7: keys whose bound `base` does not include go with every sync: their removals have no dot to be found by.
     pub(super) fn unbounded(&self, base: &CausalContext) -> impl Iterator<Item = Key<'_>> {
         self.iter().filter(|(_, pending)| !base.includes(&pending.bound)).map(|(key, _)| key)
     }
+}
+
+impl Settled {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.iter().all(BTreeMap::is_empty)
+    }
+
+    pub(super) fn for_each(&self, mut put_back: impl FnMut(Key<'_>, &Arc<EntryContext>)) {
+        entries(&self.0).for_each(|(key, pending)| put_back(key, pending));
+    }
+}
+
+fn entries(by_key: &[ByKey; 2]) -> impl Iterator<Item = (Key<'_>, &Arc<EntryContext>)> {
+    [Section::Usr, Section::Sys].into_iter().flat_map(|section| {
+        by_key[section as usize].iter().map(move |(bytes, pending)| (Key { section, bytes }, pending))
+    })
 }
 
 fn join_shared(old: &mut Arc<EntryContext>, new: &Arc<EntryContext>) {

@@ -2,7 +2,7 @@
 //! however early this happens; only the next sync with a replica that missed it costs more.
 
 use super::stored::{LocalDot, Stored};
-use super::{Dot, OrMap};
+use super::{Dot, Key, OrMap};
 
 /// How long dead registers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +54,12 @@ impl OrMap {
 
     fn drop_register(&mut self, dot: LocalDot) {
         let Some(slot) = self.index.slot_of(dot) else { return };
+        if self.journals.is_some() {
+            let Key { section, bytes } = self.table.key(slot);
+            let key = bytes.to_vec();
+            let key = Key { section, bytes: &key };
+            self.touch(self.table.place(key), key);
+        }
         let named: Dot = self.index.dot(dot);
         self.truncated.extend_to(named);
         self.detach(slot);

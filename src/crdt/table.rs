@@ -26,7 +26,7 @@ pub(super) struct Table {
 /// Where a key's entry is, or would be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    hash: u64,
+    pub(super) hash: u64,
     pub(super) slot: Option<Slot>,
 }
 
@@ -72,8 +72,12 @@ impl Table {
         self.by_key.len()
     }
 
+    pub(super) fn hash(&self, key: Key<'_>) -> u64 {
+        hash_of(&self.hasher, key)
+    }
+
     pub(super) fn place(&self, key: Key<'_>) -> Place {
-        self.place_hashed(key, hash_of(&self.hasher, key))
+        self.place_hashed(key, self.hash(key))
     }
 
     fn place_hashed(&self, key: Key<'_>, hash: u64) -> Place {

@@ -90,6 +90,16 @@ impl Clock {
         self.ahead
     }
 
+    /// The greatest timestamp that it has issued or followed.
+    pub const fn last(&self) -> Timestamp {
+        self.last
+    }
+
+    /// Goes on where a clock stood before.
+    pub fn resume(&mut self, last: Timestamp) {
+        self.last = self.last.max(last);
+    }
+
     /// A local event: greater than all that was issued or observed, and than `replaced`, which may be beyond the
     /// drift (a key that somebody wrote with a clock far ahead must stay writable, and the clock must not follow).
     pub fn tick(&mut self, replaced: Option<Timestamp>) -> Timestamp {

@@ -7,12 +7,8 @@ use crdts::{CmRDT, CvRDT};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 
-impl OrMap {
-    /// All keys that have an entry or a pending context.
-    fn all_keys(&self) -> BTreeSet<Key<'_>> {
-        let slots = self.table.iter().map(|slot| self.table.key(slot));
-        slots.chain(self.pending.iter().map(|(key, _)| key)).collect()
-    }
+fn keys_of(map: &OrMap) -> BTreeSet<Key<'_>> {
+    map.kept_keys().collect()
 }
 
 impl CvRDT for OrMap {
@@ -26,7 +22,7 @@ impl CvRDT for OrMap {
     fn merge(&mut self, other: Self) {
         let mut entries = EntriesBuilder::default();
         let own = self.clone();
-        own.all_keys().union(&other.all_keys()).for_each(|key| entries.push(&other, *key));
+        keys_of(&own).union(&keys_of(&other)).for_each(|key| entries.push(&other, *key));
         self.join_entries(&entries.finish(), |_| {});
         self.adopt_bound(&other.truncated, &other.context);
         self.incorporate(&other.context);

@@ -1,6 +1,7 @@
 //! Which addresses to dial, and when. Not responsible for connections: `node` knows which peers are linked.
 
 use super::config::NodeConfig;
+use super::durable::{RememberedPeer, RememberedPeers};
 use super::time::Instant;
 use crate::crdt::ReplicaId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,19 +10,26 @@ use std::time::Duration;
 /// In a cluster of up to so many others, every alive member is dialled, not only the addresses given.
 pub(crate) const LEARNED_MAX: usize = 8;
 
+/// So many addresses are remembered across restarts.
+const REMEMBERED_MAX: usize = 32;
+
 /// Addresses, and who is barred.
 #[derive(Debug, Default)]
 pub(crate) struct DialTable {
     pub(crate) targets: BTreeMap<String, Target>,
     barred_addresses: BTreeSet<String>,
     barred_ids: BTreeSet<ReplicaId>,
+    /// Grows with each change of what is to be remembered.
+    version: u64,
 }
 
 /// An address to dial.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
-    /// Given by hand or configuration, or else learned from a member's record.
+    /// Given by hand or configuration, or remembered, or else learned from a member's record.
     pub(crate) given: bool,
+    /// Given by hand, to be remembered.
+    pub(crate) by_hand: bool,
     /// Who answered there last.
     pub(crate) id: Option<ReplicaId>,
     /// It is this node's own address.
@@ -34,15 +42,16 @@ pub(crate) struct Target {
 impl DialTable {
     /// Adds an address, which is no longer barred if it was. Whether it is new.
     pub(crate) fn add(&mut self, address: &str, given: bool, id: Option<ReplicaId>, first: Instant) -> bool {
-        if given {
-            self.barred_addresses.remove(address);
+        if given && self.barred_addresses.remove(address) {
+            self.version += 1;
         }
         if let Some(target) = self.targets.get_mut(address) {
             let new = given && !target.given;
             target.given |= given;
             return new;
         }
-        let target = Target { given, id, own: false, next: first, lost: first, wait: Duration::ZERO };
+        self.version += 1;
+        let target = Target { given, by_hand: false, id, own: false, next: first, lost: first, wait: Duration::ZERO };
         self.targets.insert(address.to_owned(), target);
         true
     }
@@ -54,10 +63,21 @@ impl DialTable {
             self.barred_addresses.insert(address);
         }
         self.barred_ids.extend(id);
+        self.version += 1;
     }
 
     pub(crate) fn unbar(&mut self, id: ReplicaId) {
-        self.barred_ids.remove(&id);
+        if self.barred_ids.remove(&id) {
+            self.version += 1;
+        }
+    }
+
+    /// The address was added by hand: it is remembered as such.
+    pub(crate) fn keep(&mut self, address: &str) {
+        if let Some(target) = self.targets.get_mut(address).filter(|target| !target.by_hand) {
+            target.by_hand = true;
+            self.version += 1;
+        }
     }
 
     pub(crate) fn is_barred(&self, address: &str, id: Option<ReplicaId>) -> bool {
@@ -66,8 +86,11 @@ impl DialTable {
 
     /// Somebody answered at an address that was dialled.
     pub(crate) fn on_answer(&mut self, address: &str, id: ReplicaId, own: bool) {
-        if let Some(target) = self.targets.get_mut(address) {
-            (target.id, target.own) = (Some(id), own);
+        let Some(target) = self.targets.get_mut(address) else { return };
+        let answer = (Some(id), own);
+        if (target.id, target.own) != answer {
+            (target.id, target.own) = answer;
+            self.version += 1;
         }
     }
 
@@ -103,6 +126,42 @@ impl DialTable {
 
     /// Forgets learned addresses that are no longer of use.
     pub(crate) fn retain_learned(&mut self, useful: impl Fn(&str) -> bool) {
+        let before = self.targets.len();
         self.targets.retain(|address, target| target.given || target.own || useful(address));
+        self.version += u64::from(before != self.targets.len());
+    }
+
+    /// What is to be known again after a restart, and a number that changes with it.
+    pub(crate) fn remembered(&self) -> (RememberedPeers, u64) {
+        let worth = self.targets.iter().filter(|(_, target)| !target.own && (target.by_hand || target.id.is_some()));
+        let peer = |(address, target): (&String, &Target)| RememberedPeer {
+            address: address.clone(),
+            by_hand: target.by_hand,
+            id: target.id,
+        };
+        let peers = RememberedPeers {
+            addresses: worth.map(peer).take(REMEMBERED_MAX).collect(),
+            barred_addresses: self.barred_addresses.iter().cloned().collect(),
+            barred_ids: self.barred_ids.iter().copied().collect(),
+        };
+        (peers, self.version)
+    }
+
+    /// The number that changes with what is to be remembered.
+    pub(crate) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// What was remembered at the last run.
+    pub(crate) fn recall(&mut self, peers: RememberedPeers, now: Instant) {
+        self.barred_addresses = peers.barred_addresses.into_iter().collect();
+        self.barred_ids = peers.barred_ids.into_iter().collect();
+        for peer in peers.addresses {
+            // No address is given up on by time alone.
+            self.add(&peer.address, true, peer.id, now);
+            if peer.by_hand {
+                self.keep(&peer.address);
+            }
+        }
     }
 }

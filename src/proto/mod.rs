@@ -4,6 +4,7 @@
 pub mod codec;
 pub mod config;
 mod dial;
+pub mod durable;
 pub mod link;
 pub mod membership;
 pub mod message;

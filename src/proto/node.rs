@@ -2,11 +2,12 @@
 //!
 //! The contract: call [`handle`](Node::handle) with what happened, or a command's method; then take
 //! [`poll_output`](Node::poll_output) until it is empty; then wait until [`next_timeout`](Node::next_timeout) at the
-//! latest, and call `handle` with [`Input::Timeout`]. Nothing it says may leave before what it has seen is durable.
+//! latest, and call `handle` with [`Input::Timeout`]. Of a node whose state is kept, `node/gate.rs` has the rest of it.
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/spread.rs` what is told to
-//! whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records.
+//! whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records, `node/gate.rs` what may leave when.
 
+mod gate;
 mod links;
 mod members;
 mod pulls;
@@ -15,11 +16,13 @@ mod spread;
 use super::codec;
 use super::config::NodeConfig;
 use super::dial::DialTable;
+use super::durable::Kept;
 use super::link::{CONTROL, Link, LinkId, LinkMode};
 use super::message::{Begin, Message};
 use super::time::{Instant, Now};
 use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId, Section};
 use bytes::Bytes;
+use gate::Gate;
 use std::collections::{BTreeMap, VecDeque};
 
 /// What happens to a node.
@@ -148,6 +151,8 @@ pub struct Node {
     links: BTreeMap<LinkId, Link>,
     dials: DialTable,
     outputs: VecDeque<Output>,
+    /// Of a node whose state is kept.
+    gate: Option<Gate>,
     now: Now,
     /// Grows with the map's context.
     any_version: u64,
@@ -171,18 +176,31 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with an empty map, which writes its own record.
+    /// A node with an empty map, in memory, which writes its own record.
     pub fn new(config: NodeConfig, now: Now) -> Self {
+        Self::empty(config, now).started(now)
+    }
+
+    /// A node that goes on with what was kept of it, or begins to be kept. See [`begin_commit`](Self::begin_commit).
+    pub fn kept(config: NodeConfig, kept: Kept, now: Now) -> Self {
+        debug_assert_eq!((config.replica, config.cluster), (kept.identity().replica, kept.identity().cluster));
+        let mut node = Self::empty(config, now);
+        node.take_up(kept, now);
+        node.started(now)
+    }
+
+    fn empty(config: NodeConfig, now: Now) -> Self {
         let map = OrMap::with_audit_key(config.replica, AuditKey::new(config.cluster)).with_drift_ms(config.drift_ms);
         let mut dials = DialTable::default();
         for address in config.join.iter().filter(|address| **address != config.address) {
             dials.add(address, true, None, now.instant);
         }
-        let mut node = Self {
+        Self {
             map,
             dials,
             links: BTreeMap::new(),
             outputs: VecDeque::new(),
+            gate: None,
             now,
             own_version: 0,
             any_version: 0,
@@ -199,11 +217,15 @@ impl Node {
             truncate_at: now.instant + config.truncate_every,
             synced_once: config.join.is_empty(),
             config,
-        };
-        node.map.set_time(now.wall_ms);
-        node.write_own_record();
-        node.settle();
-        node
+        }
+    }
+
+    fn started(mut self, now: Now) -> Self {
+        self.map.set_time(now.wall_ms);
+        self.write_own_record();
+        self.learn_addresses();
+        self.settle();
+        self
     }
 
     // --- The contract
@@ -225,7 +247,7 @@ impl Node {
 
     /// The next thing to be done; `None` when all has been given.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        self.may_leave()
     }
 
     /// When to call [`handle`](Self::handle) at the latest.
@@ -248,6 +270,7 @@ impl Node {
         now: Now,
         writes: impl IntoIterator<Item = (Key<'a>, &'a [u8], Option<u64>)>,
     ) -> Option<Dot> {
+        debug_assert!(self.is_writable(), "whoever drives the node refuses writes while it is read-only");
         self.set_now(now);
         let mut last = None;
         for (key, value, deadline) in writes {
@@ -274,6 +297,7 @@ impl Node {
     pub fn add_peer(&mut self, now: Now, address: &str) -> bool {
         self.set_now(now);
         let new = self.add_given_peer(address);
+        self.dials.keep(address);
         self.on_time();
         self.settle();
         new
@@ -353,7 +377,9 @@ impl Node {
         self.outputs.extend(due.into_iter().map(|address| Output::Dial { address }));
         if self.truncate_at <= now {
             self.truncate_at = now + self.config.truncate_every;
-            self.map.truncate(self.config.retention, self.now.wall_ms);
+            if self.is_writable() {
+                self.map.truncate(self.config.retention, self.now.wall_ms);
+            }
         }
         self.give_up_stuck_pulls();
         self.anti_entropy();

@@ -54,6 +54,10 @@ impl Node {
     }
 
     fn write_record(&mut self, id: ReplicaId, record: &Record) {
+        // Of this node's own it is made up for as soon as there is room; of another's, others write the same.
+        if !self.is_writable() {
+            return;
+        }
         let (key, value, now) = (membership::key_of(id), record.to_json(), self.now.wall_ms);
         let key = Key::sys(&key);
         if record.state >= MemberState::Down {

@@ -44,7 +44,7 @@ impl Node {
     }
 
     fn want_pull(&mut self, link: LinkId, catch_up: bool) {
-        let excluded = self.catching_up.is_some();
+        let excluded = self.catching_up.is_some() || !self.is_writable();
         let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return };
         if excluded || state.pull.is_some() {
             state.pull_wanted = true;
@@ -58,7 +58,7 @@ impl Node {
     }
 
     pub(super) fn start_wanted_pulls(&mut self) {
-        if self.catching_up.is_none() {
+        if self.catching_up.is_none() && self.is_writable() {
             let wanted = self.links.iter().filter(|(_, state)| state.pull_wanted && state.pull.is_none());
             let wanted: Vec<LinkId> = wanted.map(|(link, _)| *link).collect();
             wanted.into_iter().for_each(|link| self.want_pull(link, false));
@@ -147,17 +147,7 @@ impl Node {
         }
         debug!(link = link.0, "catch-up over");
         self.catching_up = None;
-        let refused = self.links.iter_mut().filter(|(_, state)| state.refused);
-        let refused: Vec<LinkId> = refused
-            .map(|(link, state)| {
-                state.refused = false;
-                *link
-            })
-            .collect();
-        for link in refused {
-            let context = self.map.context().clone();
-            self.send(link, crate::proto::link::CONTROL, &Message::Context { context, replace: true }, None);
-        }
+        self.tell_refused();
     }
 
     pub(super) fn give_up_stuck_pulls(&mut self) {
