@@ -104,7 +104,7 @@ impl Config {
 }
 
 impl ConfigBuilder {
-    /// Keeps the state in this directory. Not yet: for now the state lives in memory, and the store says so in its log.
+    /// Keeps the state in this directory, which belongs to one process at a time. It is made if it is not there.
     pub fn data_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.storage = Some(Storage::Directory(directory.into()));
         self

@@ -1,5 +1,6 @@
 //! The one public error. Not responsible for how it is shown: HTTP statuses and exit codes belong to the interfaces.
 
+use crate::runtime::storage::StorageError;
 use std::io;
 
 /// Why an operation of a [`Store`](crate::Store) or of its [`Config`](crate::Config) failed.
@@ -60,6 +61,52 @@ pub enum Error {
         /// What the system said.
         source: io::Error,
     },
+    /// The disk takes no writes. Nothing changed; do what it says, or write to another node.
+    #[error("not written: {source}")]
+    ReadOnly {
+        /// What is wrong with the disk, and what to do about it.
+        source: StorageError,
+    },
+    /// The disk failed while the write was on its way there. It was taken back here, and nobody was told of it; but if
+    /// this process ends before the disk works again, it may turn out to be there. Write it again.
+    #[error("taken back, for it could not be made durable: {source}")]
+    NotDurable {
+        /// What is wrong with the disk, and what to do about it.
+        source: StorageError,
+    },
+    /// Another process has the data directory. Nothing was started; end that one, or give another directory.
+    #[error("{path} is in use by another process: a data directory belongs to one at a time")]
+    InUse {
+        /// Which directory.
+        path: String,
+    },
+    /// A newer release has written the data directory or the checkpoint. Nothing was changed; use that release.
+    #[error("{path} has format {found}, written by a newer release; this one reads up to {known}: use the newer one")]
+    NewerFormat {
+        /// Which directory.
+        path: String,
+        /// Its format.
+        found: u64,
+        /// The newest one that this release reads.
+        known: u64,
+    },
+    /// What is in the data directory or the checkpoint cannot be what was written. Nothing was changed.
+    #[error("{path} is damaged: {problem}")]
+    Damaged {
+        /// Which directory.
+        path: String,
+        /// What is wrong with it, and the way out.
+        problem: String,
+    },
+    /// The disk cannot be read, or not be relied on. Nothing changed.
+    #[error("{source}")]
+    Storage {
+        /// What is wrong with the disk, and what to do about it.
+        source: StorageError,
+    },
+    /// The store keeps its state in memory only, so there is nothing to be saved. Give it a data directory.
+    #[error("this node keeps its state in memory only; start it with a data directory")]
+    InMemory,
     /// A typed value has no JSON form, or what is stored is not one of that type. Nothing changed.
     #[error("not a JSON value of this type: {source}")]
     Value {
@@ -82,7 +129,7 @@ impl Error {
     /// Whether the operation may have changed the state although it failed. `false` is a promise; after `true`, look.
     #[must_use]
     pub const fn state_changed(&self) -> bool {
-        matches!(self, Self::Interrupted)
+        matches!(self, Self::Interrupted | Self::NotDurable { .. })
     }
 
     pub(crate) fn config(setting: &'static str, problem: impl Into<String>) -> Self {

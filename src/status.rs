@@ -100,6 +100,15 @@ pub struct DotsStatus {
 pub struct StorageStatus {
     /// `memory`, or the engine's name.
     pub kind: String,
+    /// Where the state is kept; none in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// How many bytes it takes there, as of a while ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Why no writes are taken, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 impl BytesStatus {

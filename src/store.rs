@@ -3,12 +3,15 @@
 
 use crate::crdt::{Key, ReplicaId, Section};
 use crate::proto::config::NodeConfig;
+use crate::proto::durable;
 use crate::proto::link::{LinkId, LinkMode as NodeLinkMode};
 use crate::proto::node::Node;
+use crate::proto::time::Now;
 use crate::runtime::clock::SystemClock;
-use crate::runtime::driver::{self, Command, Outcome, Reply, Shared, Write};
+use crate::runtime::command::{Command, Outcome, Reply, Write};
+use crate::runtime::driver::{self, Disk, Shared};
 use crate::runtime::net::{CutSwitch, Endpoint, Identity, LinkStats, Transport};
-use crate::runtime::storage::MemoryStorage;
+use crate::runtime::storage::{Directory, Keeper, Opened, Storage as _};
 use crate::status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 use crate::types::{Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, Session, Written};
 use crate::{Config, Error, Profile, Storage};
@@ -21,7 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
-use tracing::info;
 
 /// How many commands may wait for the driver; further callers wait for room.
 const COMMANDS_MAX: usize = 1024;
@@ -77,16 +79,27 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Listen`] if the address cannot be had; [`Error::InvalidConfig`] if the secret cannot be used.
+    /// [`Error::Listen`] if the address cannot be had; [`Error::InvalidConfig`] if the secret cannot be used, or is not
+    /// that of the data directory; [`Error::InUse`], [`Error::Damaged`], [`Error::NewerFormat`], [`Error::Storage`] and
+    /// [`Error::Io`] of the data directory. Nothing was started then, and nothing changed.
     pub async fn open(config: Config) -> Result<Self, Error> {
-        if let Storage::Directory(directory) = &config.storage {
-            info!(directory = %directory.display(), "the state is not kept on disk yet: it lives in memory only");
-        }
+        Self::open_with_progress(config, |_, _| {}).await
+    }
+
+    /// As [`open`](Self::open), and tells how reading the state goes on: entries read, and how many there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with_progress(
+        config: Config,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let state = State::open(&config, progress).await?;
+        let (replica, cluster) = (state.identity.replica, state.identity.cluster);
         let transport = match config.profile {
             Profile::Lan => Transport::lan(),
         };
-        let mut rng = rand::rng();
-        let replica = ReplicaId::random(&mut rng);
         let identity = Identity::from_secret(&config.secret, replica);
         let identity = identity.map_err(|e| Error::config("secret", e.to_string()))?;
         let cut = CutSwitch::default();
@@ -94,14 +107,13 @@ impl Store {
         let endpoint = Endpoint::bind(config.listen, &identity, &transport, cut.clone()).map_err(cannot_listen)?;
         let listen = endpoint.local_addr().map_err(cannot_listen)?;
         let address = config.advertise.clone().unwrap_or_else(|| advertised(listen, &config.join).to_string());
-        let node_config = node_config(&config, replica, rng.random(), address, listen);
+        let node_config = node_config(&config, replica, cluster, address, listen);
         let clock = SystemClock::start();
-        let node = Node::new(node_config, clock.now());
+        let (node, kept) = state.start(node_config, clock.now())?;
         let (commands, asked) = mpsc::channel(COMMANDS_MAX);
         let (version_sender, version) = watch::channel(0);
         let tracker = TaskTracker::new();
-        let storage = Box::new(MemoryStorage);
-        let shared = driver::spawn(node, clock, storage, endpoint, asked, version_sender, &tracker);
+        let shared = driver::spawn(node, clock, kept, endpoint, asked, version_sender, &tracker);
         tracker.close();
         let (key_bytes_max, value_bytes_max) = (config.key_bytes_max, config.value_bytes_max);
         Ok(Self(Arc::new(Inner { shared, commands, version, tracker, cut, listen, key_bytes_max, value_bytes_max })))
@@ -130,7 +142,8 @@ impl Store {
         options: PutOptions,
     ) -> Result<Written, Error> {
         let write = self.checked(key.as_ref(), value.into(), options.expires)?;
-        let outcome = self.ask(|reply| Command::Put { write, reply }).await?;
+        let durability = options.durability;
+        let outcome = self.ask(|reply| Command::Put { write, durability, reply }).await?;
         Ok(self.written(outcome))
     }
 
@@ -185,7 +198,7 @@ impl Store {
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
         let (reply, answer) = oneshot::channel();
         self.0.commands.send(command(reply)).await.map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Interrupted)
+        answer.await.map_err(|_| Error::Interrupted)?
     }
 
     // --- Reading
@@ -375,7 +388,19 @@ impl Store {
             bytes: links.iter().fold(BytesStatus::default(), |sum, link| sum.plus(&link.bytes)),
             links,
             dots: DotsStatus { new: received.new, known: received.known, void: received.void },
-            storage: StorageStatus { kind: self.0.shared.storage_kind.to_owned() },
+            storage: self.storage_status(),
+        }
+    }
+
+    fn storage_status(&self) -> StorageStatus {
+        let Some(disk) = &self.0.shared.disk else {
+            return StorageStatus { kind: "memory".to_owned(), ..StorageStatus::default() };
+        };
+        StorageStatus {
+            kind: disk.kind.to_owned(),
+            directory: Some(disk.directory.display().to_string()),
+            bytes: Some(disk.bytes()),
+            problem: disk.fault().map(|fault| fault.to_string()),
         }
     }
 
@@ -468,12 +493,52 @@ impl From<crate::crdt::Reading<'_>> for Reading {
     }
 }
 
-fn node_config(config: &Config, replica: ReplicaId, boot: u64, address: String, listen: SocketAddr) -> NodeConfig {
+/// What a store begins with: what its directory had kept, or nothing.
+struct State {
+    identity: durable::Identity,
+    opened: Option<Opened>,
+}
+
+impl State {
+    async fn open(config: &Config, mut progress: impl FnMut(u64, u64) + Send + 'static) -> Result<Self, Error> {
+        let cluster = config.secret.cluster_id();
+        let fresh = durable::Identity { replica: ReplicaId::random(&mut rand::rng()), cluster };
+        let Storage::Directory(path) = &config.storage else { return Ok(Self { identity: fresh, opened: None }) };
+        let (path, drift_ms) = (path.clone(), millis(config.clock_drift));
+        let open = move || Directory::open(&path, fresh, drift_ms, &mut progress);
+        let opened = tokio::task::spawn_blocking(open).await.map_err(|_| Error::Interrupted)??;
+        let identity = opened.kept.identity();
+        if identity.cluster != cluster {
+            let problem = "the data directory is of another cluster; give the secret that it was made with, or another \
+                directory";
+            return Err(Error::config("secret", problem));
+        }
+        Ok(Self { identity, opened: Some(opened) })
+    }
+
+    /// The node, and what keeps it. The first commit is made by the driver.
+    fn start(self, config: NodeConfig, now: Now) -> Result<(Node, Option<driver::Kept>), Error> {
+        let Some(Opened { directory, kept }) = self.opened else { return Ok((Node::new(config, now), None)) };
+        let (kind, path) = (directory.kind(), directory.path().to_owned());
+        let spawned = Keeper::spawn(Box::new(directory));
+        let (keeper, done) = spawned.map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+        let disk = Disk::new(kind, path, &keeper);
+        Ok((Node::kept(config, kept, now), Some(driver::Kept { keeper, done, disk })))
+    }
+}
+
+fn node_config(
+    config: &Config,
+    replica: ReplicaId,
+    cluster: [u8; 16],
+    address: String,
+    listen: SocketAddr,
+) -> NodeConfig {
     let mut node = NodeConfig::new(replica);
     let own = |join: &&String| **join != address && **join != listen.to_string();
     node.join = config.join.iter().filter(own).cloned().collect();
-    node.boot = boot;
-    node.cluster = config.secret.cluster_id();
+    node.boot = rand::rng().random();
+    node.cluster = cluster;
     node.name = config.name.clone();
     node.address = address;
     node.http = config.http.clone();

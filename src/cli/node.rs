@@ -38,10 +38,7 @@ async fn serve(plan: Plan, output: Output) -> Result<(), Failure> {
 /// What somebody who has just started a node wants to know next.
 fn introduce(node: &Running, data_dir: Option<&Path>, origin: &Origin, output: Output) -> Result<(), Failure> {
     if let Some(directory) = data_dir {
-        let directory = directory.display();
-        output.line(&format!(
-            "state is not kept on disk yet: {directory} holds the secret only, and data ends with the process"
-        ))?;
+        output.line(&format!("state is kept in {}", directory.display()))?;
     }
     match second_node(node, data_dir, origin) {
         Some(command) => output.line(&format!("a second node on this machine:\n  {command}")),

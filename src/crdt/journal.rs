@@ -131,6 +131,11 @@ impl OrMap {
         })
     }
 
+    /// How many keys have changed since.
+    pub(crate) fn changed_keys(&self) -> usize {
+        self.journals.as_ref().map_or(0, |journals| journals.open.touched.len())
+    }
+
     /// A commit begins: of what has changed until now. There is none under way.
     pub(crate) fn begin_commit(&mut self) {
         let fresh = Journal::new(self.context.clone(), self.truncated.clone());
@@ -139,7 +144,9 @@ impl OrMap {
         let sealed = journals.sealed.insert(std::mem::replace(&mut journals.open, fresh));
         // A replica of which nothing is live has no number as yet, and storage knows it by that.
         let grown = self.context.missing_from(&sealed.context).chain(self.truncated.missing_from(&sealed.truncated));
-        grown.for_each(|dot| drop(self.index.number(dot.replica)));
+        grown.for_each(|dot| {
+            self.index.number(dot.replica);
+        });
     }
 
     /// What the commit under way wrote is durable.

@@ -70,7 +70,15 @@ impl From<Error> for ApiError {
             Error::Value { .. } => Self::bad_request(message),
             Error::NotYetHere => Self::unavailable("not_yet_here", message),
             Error::Closed | Error::Interrupted => Self::unavailable("closed", message),
-            Error::Listen { .. } | Error::Io { .. } => Self::unavailable("unavailable", message),
+            Error::ReadOnly { .. } => Self::unavailable("read_only", message),
+            Error::Storage { .. } => Self::unavailable("storage", message),
+            Error::NotDurable { .. } => Self::unavailable("not_durable", message),
+            Error::InMemory => Self::new(StatusCode::CONFLICT, "in_memory", message),
+            Error::InUse { .. }
+            | Error::NewerFormat { .. }
+            | Error::Damaged { .. }
+            | Error::Listen { .. }
+            | Error::Io { .. } => Self::unavailable("unavailable", message),
         }
     }
 }

@@ -153,6 +153,9 @@ pub struct Node {
     outputs: VecDeque<Output>,
     /// Of a node whose state is kept.
     gate: Option<Gate>,
+    /// Own dots after the first and up to the second number are void since a crash: nobody can have heard of those
+    /// below the second alone.
+    void: (u64, u64),
     now: Now,
     /// Grows with the map's context.
     any_version: u64,
@@ -201,6 +204,7 @@ impl Node {
             links: BTreeMap::new(),
             outputs: VecDeque::new(),
             gate: None,
+            void: (0, 0),
             now,
             own_version: 0,
             any_version: 0,
@@ -434,11 +438,17 @@ impl Node {
         }
     }
 
-    /// A context that somebody sent names writes of this replica that it has not made.
+    /// A context that somebody sent names writes of this replica that it has not made, or that its disk has lost.
     fn check_claims(&self, context: &CausalContext) -> Result<(), String> {
         let own = self.map.id();
-        if context.get(own) > self.map.context().get(own) {
-            return Err(format!("it knows writes of {own} that were not made here: two nodes run with one replica id"));
+        let claimed = context.get(own);
+        let lost = self.void.0 < claimed && claimed < self.void.1;
+        if lost || claimed > self.map.context().get(own) {
+            return Err(format!(
+                "it knows writes of {own} that are not here: two nodes run with one replica id, or a copy of a data \
+                 directory was started, or the disk has lost what it had promised; to go on from an old copy, use \
+                 \"tidings restore\""
+            ));
         }
         Ok(())
     }

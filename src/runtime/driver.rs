@@ -1,29 +1,39 @@
 //! The task that owns the node: the only one that changes it. Not responsible for what the node decides.
 //!
 //! Inputs come from three places: commands of the [`Store`](crate::Store), events of the links, new connections. Each
-//! round takes what has gathered, gives it to the machine, commits the outcome, and only then lets outputs leave and
-//! commands be answered. Readers take the lock for as long as one lookup; nobody holds it across an await.
+//! round takes what has gathered, gives it to the machine, and hands what has changed to the keeper of the storage; outputs
+//! leave and commands are answered when that is durable, while further rounds gather what is committed next. Readers
+//! take the lock for as long as one lookup; nobody holds it across an await.
 
 use super::clock::SystemClock;
+use super::command::{Answer, Answered, Command, execute};
 use super::net::{CloseCode, Endpoint, FRAME_BYTES_MAX, LinkCommand, LinkError, LinkEvent, LinkHandle, spawn_link};
-use super::storage::Storage;
-use crate::crdt::{Dot, Key, ReplicaId};
+use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
+use crate::Error;
+use crate::crdt::ReplicaId;
 use crate::proto::link::{DUPLICATE, LinkId};
 use crate::proto::node::{Input, Node, Output};
-use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 /// How many inputs one round takes: what many writers have gathered shares one commit.
 const ROUND_INPUTS_MAX: usize = 256;
 /// How many events of links may wait; when they do, the links stop reading.
 const EVENTS_MAX: usize = 1024;
+/// While so many keys wait for the commit after the one under way, nothing more is taken in.
+const UNCOMMITTED_MAX: usize = 1 << 16;
+/// How often writing is tried while the disk does not take it.
+const MEND_EVERY: Duration = Duration::from_secs(1);
+/// How long a closing node waits for its disk: it has promised what it acknowledged only.
+const LAST_COMMIT_MAX: Duration = Duration::from_secs(3);
 /// How long a closing node waits for its peers to take what they lack.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
@@ -33,7 +43,36 @@ pub(crate) struct Shared {
     node: RwLock<Node>,
     links: Mutex<BTreeMap<LinkId, LinkHandle>>,
     pub(crate) clock: SystemClock,
-    pub(crate) storage_kind: &'static str,
+    pub(crate) disk: Option<Disk>,
+}
+
+/// The node's storage, as people see it.
+#[derive(Debug)]
+pub(crate) struct Disk {
+    pub(crate) kind: &'static str,
+    pub(crate) directory: PathBuf,
+    bytes: Arc<AtomicU64>,
+    fault: Mutex<Option<StorageError>>,
+}
+
+impl Disk {
+    pub(crate) fn new(kind: &'static str, directory: PathBuf, keeper: &Keeper) -> Self {
+        Self { kind, directory, bytes: keeper.bytes(), fault: Mutex::default() }
+    }
+
+    /// How many bytes it takes, at the last look.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Why nothing can be written, if so.
+    pub(crate) fn fault(&self) -> Option<StorageError> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_fault(&self, fault: Option<StorageError>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
 }
 
 impl Shared {
@@ -52,36 +91,6 @@ impl Shared {
     }
 }
 
-/// A value to be written.
-#[derive(Debug)]
-pub(crate) struct Write {
-    pub(crate) key: Bytes,
-    pub(crate) value: Bytes,
-    pub(crate) expires: Option<u64>,
-}
-
-/// What became of a write.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Outcome {
-    pub(crate) dot: Dot,
-    pub(crate) replaced: bool,
-}
-
-/// What a store's handle asks for. A reply is sent when the outcome is durable.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Put { write: Write, reply: Reply<Outcome> },
-    PutMany { writes: Vec<Write>, reply: Reply<()> },
-    Delete { key: Bytes, reply: Reply<Option<Outcome>> },
-    AddPeer { address: String, reply: Reply<bool> },
-    RemovePeer { address_or_id: String, reply: Reply<bool> },
-    PullAll,
-    Leave { reply: Reply<()> },
-    Close,
-}
-
-pub(crate) type Reply<T> = oneshot::Sender<T>;
-
 /// A connection that stands, or an attempt that failed.
 enum Attempt {
     Connected { connection: quinn::Connection, identity: ReplicaId, address: String, dialed: bool },
@@ -90,7 +99,11 @@ enum Attempt {
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
-    storage: Box<dyn Storage>,
+    keeper: Option<Keeper>,
+    /// Who waits for which commit.
+    waiting: VecDeque<(u64, Answer)>,
+    /// Why nothing can be written, and when that is tried again.
+    fault: Option<(StorageError, tokio::time::Instant)>,
     endpoint: Arc<Endpoint>,
     attempts: mpsc::Sender<Attempt>,
     events: mpsc::Sender<LinkEvent>,
@@ -104,23 +117,35 @@ pub(crate) struct Driver {
     addresses: BTreeMap<LinkId, (String, bool)>,
 }
 
+/// A node's storage and what becomes of its commits; none in memory.
+pub(crate) struct Kept {
+    pub(crate) keeper: Keeper,
+    pub(crate) done: mpsc::UnboundedReceiver<Done>,
+    pub(crate) disk: Disk,
+}
+
 /// Starts the driver's task, which ends after [`Command::Close`].
 pub(crate) fn spawn(
     node: Node,
     clock: SystemClock,
-    storage: Box<dyn Storage>,
+    kept: Option<Kept>,
     endpoint: Endpoint,
     commands: mpsc::Receiver<Command>,
     version: watch::Sender<u64>,
     tracker: &TaskTracker,
 ) -> Arc<Shared> {
-    let storage_kind = storage.kind();
-    let shared = Arc::new(Shared { node: RwLock::new(node), links: Mutex::default(), clock, storage_kind });
+    let (keeper, done, disk) = match kept {
+        Some(Kept { keeper, done, disk }) => (Some(keeper), Some(done), Some(disk)),
+        None => (None, None, None),
+    };
+    let shared = Arc::new(Shared { node: RwLock::new(node), links: Mutex::default(), clock, disk });
     let (attempt_sender, attempts) = mpsc::channel(EVENTS_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
     let driver = Driver {
         shared: shared.clone(),
-        storage,
+        keeper,
+        waiting: VecDeque::new(),
+        fault: None,
         endpoint: Arc::new(endpoint),
         attempts: attempt_sender,
         events: event_sender,
@@ -131,24 +156,44 @@ pub(crate) fn spawn(
         failures: BTreeMap::new(),
         addresses: BTreeMap::new(),
     };
-    tracker.spawn(driver.run(commands, attempts, events));
+    tracker.spawn(driver.run(Inputs { commands, attempts, events, done }));
     shared
 }
 
+/// All that the driver waits for, beside time.
+struct Inputs {
+    commands: mpsc::Receiver<Command>,
+    attempts: mpsc::Receiver<Attempt>,
+    events: mpsc::Receiver<LinkEvent>,
+    done: Option<mpsc::UnboundedReceiver<Done>>,
+}
+
+impl Inputs {
+    /// What becomes of the commit under way. For ever, where nothing is committed.
+    async fn done(done: &mut Option<mpsc::UnboundedReceiver<Done>>) -> Done {
+        let Some(receiver) = done else { return std::future::pending().await };
+        match receiver.recv().await {
+            Some(outcome) => outcome,
+            None => {
+                *done = None;
+                Err(StorageError::new(StorageProblem::Failed, "the storage has ended by a bug; restart the node"))
+            }
+        }
+    }
+}
+
 impl Driver {
-    async fn run(
-        mut self,
-        mut commands: mpsc::Receiver<Command>,
-        mut attempts: mpsc::Receiver<Attempt>,
-        mut events: mpsc::Receiver<LinkEvent>,
-    ) {
+    async fn run(mut self, mut inputs: Inputs) {
         self.tracker.spawn(accept(self.endpoint.clone(), self.attempts.clone()));
         self.round(|_, _| {});
         let (mut asked, mut heard) = (Vec::new(), Vec::new());
         loop {
-            let wait = self.wait();
+            let (wait, mend) = (self.wait(), self.fault.as_ref().map(|fault| fault.1));
+            let room = self.shared.node().uncommitted() < UNCOMMITTED_MAX;
+            let Inputs { commands, attempts, events, done } = &mut inputs;
             tokio::select! {
-                taken = commands.recv_many(&mut asked, ROUND_INPUTS_MAX) => {
+                done = Inputs::done(done) => self.on_done(done),
+                taken = commands.recv_many(&mut asked, ROUND_INPUTS_MAX), if room => {
                     // No handle is left, or one has asked for the end.
                     let closing = taken == 0 || asked.iter().any(|command| matches!(command, Command::Close));
                     self.on_commands(&mut asked);
@@ -156,12 +201,13 @@ impl Driver {
                         break;
                     }
                 }
-                _ = events.recv_many(&mut heard, ROUND_INPUTS_MAX) => self.on_events(&mut heard),
+                _ = events.recv_many(&mut heard, ROUND_INPUTS_MAX), if room => self.on_events(&mut heard),
                 Some(attempt) = attempts.recv() => self.on_attempt(attempt),
+                () = tokio::time::sleep_until(mend.unwrap_or_else(tokio::time::Instant::now)), if mend.is_some() => self.mend(),
                 () = tokio::time::sleep(wait) => self.round(|node, now| node.handle(now, Input::Timeout)),
             }
         }
-        self.close(&mut events).await;
+        self.close(&mut inputs).await;
     }
 
     /// Until the machine wants to be asked at the latest.
@@ -170,17 +216,15 @@ impl Driver {
         timeout.map_or(Duration::MAX, |moment| self.shared.clock.until(moment))
     }
 
-    /// One round: the machine takes inputs, the outcome is committed, outputs leave.
+    /// One round: the machine takes inputs, what has changed goes to the keeper, what may leave leaves.
     fn round<T>(&mut self, inputs: impl FnOnce(&mut Node, crate::proto::time::Now) -> T) -> T {
         let shared = self.shared.clone();
         let mut outputs = Vec::new();
         let result = {
             let mut node = shared.node_mut();
             let result = inputs(&mut node, shared.clock.now());
-            if let Err(error) = self.storage.commit(node.map()) {
-                // Storage in memory cannot fail; what another does about it is its own matter, with the gate kept shut.
-                warn!(%error, "nothing leaves this node: its state cannot be made durable");
-                return result;
+            if let (Some(batch), Some(keeper)) = (node.begin_commit(), &self.keeper) {
+                keeper.ask(Job::Commit(batch));
             }
             while let Some(output) = node.poll_output() {
                 outputs.push(output);
@@ -189,14 +233,81 @@ impl Driver {
         };
         outputs.into_iter().for_each(|output| self.perform(output));
         self.version.send_modify(|version| *version += 1);
+        self.answer_durable();
         result
     }
 
     fn on_commands(&mut self, commands: &mut Vec<Command>) {
-        let commands = std::mem::take(commands);
-        let replies =
-            self.round(|node, now| commands.into_iter().map(|command| execute(node, now, command)).collect::<Vec<_>>());
-        replies.into_iter().flatten().for_each(|reply| reply());
+        let (commands, fault) = (std::mem::take(commands), self.fault.as_ref().map(|fault| fault.0.clone()));
+        let (mut later, mut at_once, mut snapshots) = (Vec::new(), Vec::new(), Vec::new());
+        self.round(|node, now| {
+            for command in commands {
+                match execute(node, now, command, fault.as_ref()) {
+                    Answered::Durable(answer) => later.push((node.next_commit(), answer)),
+                    Answered::Now(answer) => at_once.push(answer),
+                    Answered::Snapshot(reply) => snapshots.push(reply),
+                    Answered::Already => {}
+                }
+            }
+        });
+        at_once.into_iter().for_each(|answer| answer(Ok(())));
+        self.waiting.extend(later);
+        self.answer_durable();
+        for reply in snapshots {
+            match (&self.keeper, &fault) {
+                (None, _) => drop(reply.send(Err(Error::InMemory))),
+                (Some(_), Some(fault)) => drop(reply.send(Err(Error::Storage { source: fault.clone() }))),
+                (Some(keeper), None) => keeper.ask(Job::Snapshot(reply)),
+            }
+        }
+    }
+
+    /// What needed no commit is durable too.
+    fn answer_durable(&mut self) {
+        let durable = self.shared.node().durable_commit();
+        while let Some((_, answer)) = self.waiting.pop_front_if(|(commit, _)| *commit <= durable) {
+            answer(Ok(()));
+        }
+    }
+
+    /// The commit under way is durable, or has failed.
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Ok(()) => {
+                if self.fault.take().is_some() {
+                    info!("the disk takes writes again");
+                    self.show_fault();
+                }
+                self.round(|node, now| node.end_commit(now));
+            }
+            Err(error) => self.on_failed(error),
+        }
+    }
+
+    /// What was to be durable was taken back; who waits for it is told.
+    fn on_failed(&mut self, error: StorageError) {
+        if self.fault.as_ref().is_none_or(|fault| fault.0 != error) {
+            warn!(%error, "the node takes no writes, and serves what it has");
+        }
+        self.round(|node, now| node.fail_commit(now));
+        std::mem::take(&mut self.waiting).into_iter().for_each(|(_, answer)| answer(Err(error.clone())));
+        self.fault = Some((error, tokio::time::Instant::now() + MEND_EVERY));
+        self.show_fault();
+    }
+
+    fn show_fault(&self) {
+        if let Some(disk) = &self.shared.disk {
+            disk.set_fault(self.fault.as_ref().map(|fault| fault.0.clone()));
+        }
+    }
+
+    /// Tries to write what the failed commits have touched.
+    fn mend(&mut self) {
+        let batch = self.shared.node_mut().begin_mend();
+        if let (Some(batch), Some(keeper), Some(fault)) = (batch, &self.keeper, &mut self.fault) {
+            keeper.ask(Job::Mend(batch));
+            fault.1 = tokio::time::Instant::now() + MEND_EVERY;
+        }
     }
 
     fn on_events(&mut self, events: &mut Vec<LinkEvent>) {
@@ -289,14 +400,16 @@ impl Driver {
         });
     }
 
-    /// The peers take what they lack, hear goodbye, and every task ends.
-    async fn close(mut self, events: &mut mpsc::Receiver<LinkEvent>) {
+    /// The peers take what they lack, hear goodbye, the disk takes the last commit, and every task ends.
+    async fn close(mut self, inputs: &mut Inputs) {
         let deadline = tokio::time::Instant::now() + FLUSH_MAX;
+        let Inputs { events, done, .. } = inputs;
         let mut heard = Vec::new();
         while !self.shared.node().is_flushed() {
             // The last writes may still be waiting to be told together.
             let wait = self.wait();
             tokio::select! {
+                done = Inputs::done(done) => self.on_done(done),
                 taken = events.recv_many(&mut heard, ROUND_INPUTS_MAX) => if taken == 0 { break } else { self.on_events(&mut heard) },
                 () = tokio::time::sleep(wait) => self.round(|node, now| node.handle(now, Input::Timeout)),
                 () = tokio::time::sleep_until(deadline) => break,
@@ -305,7 +418,11 @@ impl Driver {
         // What QUIC has taken is still on its way for half a round trip.
         let rtt = self.shared.links().values().map(|link| link.stats().rtt).max().unwrap_or_default();
         tokio::time::sleep((rtt * 2).min(FLUSH_MAX)).await;
-        self.round(|node, now| node.close(now));
+        self.round(|node, now| {
+            node.close(now);
+            node.begin_closing();
+        });
+        self.close_storage(done).await;
         self.cancel.cancel();
         self.shared.links().clear();
         self.endpoint.close(CloseCode::Shutdown, "the node is closing");
@@ -316,6 +433,22 @@ impl Driver {
         };
         let _ = tokio::time::timeout(FLUSH_MAX, ended).await;
     }
+
+    /// Waits for the last commit, and until the directory is free for another process.
+    async fn close_storage(&mut self, done: &mut Option<mpsc::UnboundedReceiver<Done>>) {
+        let Some(keeper) = self.keeper.take() else { return };
+        let last = async {
+            while self.fault.is_none() && self.shared.node().is_committing() {
+                let outcome = Inputs::done(done).await;
+                self.on_done(outcome);
+            }
+        };
+        if tokio::time::timeout(LAST_COMMIT_MAX, last).await.is_err() {
+            warn!("the disk has not taken the last commit in time");
+        }
+        // A disk that hangs is not waited for by anybody but this thread.
+        let _ = tokio::time::timeout(LAST_COMMIT_MAX, tokio::task::spawn_blocking(|| keeper.close())).await;
+    }
 }
 
 fn input(event: LinkEvent) -> Input {
@@ -324,41 +457,6 @@ fn input(event: LinkEvent) -> Input {
         LinkEvent::Sent { link, channel } => Input::Sent { link, channel },
         LinkEvent::Ended { link, channel } => Input::Ended { link, channel },
         LinkEvent::Closed { link, .. } => Input::Disconnected { link },
-    }
-}
-
-/// Gives a command to the machine, and answers what is to be called when the outcome is durable.
-fn execute(node: &mut Node, now: crate::proto::time::Now, command: Command) -> Option<Box<dyn FnOnce() + Send>> {
-    fn answer<T: Send + 'static>(reply: Reply<T>, value: T) -> Option<Box<dyn FnOnce() + Send>> {
-        // Whoever asked may have given up; the outcome stands.
-        Some(Box::new(move || drop(reply.send(value))))
-    }
-    match command {
-        Command::Put { write, reply } => {
-            let key = Key::usr(&write.key);
-            let replaced = node.map().get(key, now.wall_ms).is_some();
-            let dot = node.put(now, key, &write.value, write.expires);
-            answer(reply, Outcome { dot, replaced })
-        }
-        Command::PutMany { writes, reply } => {
-            node.put_batch(now, writes.iter().map(|write| (Key::usr(&write.key), &write.value[..], write.expires)));
-            answer(reply, ())
-        }
-        Command::Delete { key, reply } => {
-            let dot = node.delete(now, Key::usr(&key));
-            answer(reply, dot.map(|dot| Outcome { dot, replaced: true }))
-        }
-        Command::AddPeer { address, reply } => answer(reply, node.add_peer(now, &address)),
-        Command::RemovePeer { address_or_id, reply } => answer(reply, node.remove_peer(now, &address_or_id)),
-        Command::PullAll => {
-            node.pull_all(now);
-            None
-        }
-        Command::Leave { reply } => {
-            node.leave(now);
-            answer(reply, ())
-        }
-        Command::Close => None,
     }
 }
 

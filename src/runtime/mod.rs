@@ -5,12 +5,16 @@
 //!  Store handles ──commands (bounded)──▶ ┌────────┐ ──LinkCommand (bounded)──▶ a task for each link
 //!       ▲  └──── read lock ────────────▶ │ driver │ ◀──LinkEvent (bounded)────  and one for each channel
 //!       └────── replies, versions ────── └────────┘ ◀──connections──────────── accept task, dial tasks
+//!                                         │      ▲
+//!                                    Batch▼      │durable, or not
+//!                                   thread of the storage
 //! ```
 //!
 //! The driver never waits for a link: it closes one whose queue is full. Links wait for the driver, and so hold back
 //! their peers. Shutdown, in order: peers take what they lack; goodbye; link tasks end; the socket closes.
 
 pub(crate) mod clock;
+pub(crate) mod command;
 pub(crate) mod driver;
 pub mod net;
 pub mod storage;

@@ -7,6 +7,8 @@ use std::ops::Range;
 pub struct Batch {
     buffer: Vec<u8>,
     writes: Vec<(Range<usize>, Option<Range<usize>>)>,
+    number: u64,
+    entries: u64,
 }
 
 impl Batch {
@@ -31,6 +33,20 @@ impl Batch {
     /// How many bytes its keys and values have.
     pub fn bytes(&self) -> usize {
         self.buffer.len()
+    }
+
+    /// How many commits the state has had with this one.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// How many entries the state has after it.
+    pub fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    pub(super) fn describe(&mut self, number: u64, entries: u64) {
+        (self.number, self.entries) = (number, entries);
     }
 
     /// Puts a record whose key and value are appended by `key` and `value`.

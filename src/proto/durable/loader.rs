@@ -37,7 +37,6 @@ pub struct Loader {
     state: Option<State>,
     peers: RememberedPeers,
     replicas: u32,
-    own_context: u64,
     contexts: BTreeMap<u64, Arc<EntryContext>>,
     next_context: u64,
     rebuild: Option<Rebuild>,
@@ -51,13 +50,27 @@ pub struct Kept {
     pub(crate) map: OrMap,
     pub(crate) recorder: Recorder,
     pub(crate) peers: RememberedPeers,
+    /// The own counter that was durable. What is above it and in `R` is void: nobody can have it.
+    pub(crate) void_from: u64,
+    commits: u64,
 }
 
 impl Kept {
     /// Of a replica that has not written anything yet.
     pub fn nothing(identity: Identity, drift_ms: u64) -> Self {
         let map = OrMap::with_audit_key(identity.replica, AuditKey::new(identity.cluster)).with_drift_ms(drift_ms);
-        Self { map, recorder: Recorder::new(identity), peers: RememberedPeers::default() }.with_journal()
+        Self::new(map, Recorder::new(identity))
+    }
+
+    fn new(mut map: OrMap, recorder: Recorder) -> Self {
+        map.keep_journal();
+        let void_from = map.context().get(map.id());
+        Self { map, recorder, peers: RememberedPeers::default(), void_from, commits: 0 }
+    }
+
+    /// How many commits the state has had.
+    pub fn commits(&self) -> u64 {
+        self.commits
     }
 
     /// Whose state it is.
@@ -68,11 +81,6 @@ impl Kept {
     /// The map.
     pub fn map(&self) -> &OrMap {
         &self.map
-    }
-
-    fn with_journal(mut self) -> Self {
-        self.map.keep_journal();
-        self
     }
 }
 
@@ -112,9 +120,6 @@ impl Loader {
             Record::State(state) => self.state = Some(state),
             Record::Peers(peers) => self.peers = peers,
             Record::Replica(state) => {
-                if self.identity.is_some_and(|identity| identity.replica == state.id) {
-                    self.own_context = state.context;
-                }
                 self.replicas = state.number.saturating_add(1);
                 self.rebuild()?.replica(state).map_err(|problem| wrong(key, problem))?;
             }
@@ -178,17 +183,18 @@ impl Loader {
         let map = rebuild.finish(state.clock).map_err(Damage::Missing)?;
         if let Some(replica) = self.renamed {
             let recorder = Recorder::new(Identity { replica, ..identity });
-            return Ok(Kept { map, recorder, peers: RememberedPeers::default() }.with_journal());
+            return Ok(Kept::new(map, recorder));
         }
         if map.id() != identity.replica || map.replicas_from(0).next().is_none_or(|own| own.id != map.id()) {
             return Err(Damage::Missing("its own replica is not the first"));
         }
         let contexts = self.contexts.into_iter();
-        let recorder = Recorder::resume(identity, contexts, self.next_context, self.replicas, state.reserved);
-        let mut kept = Kept { map, recorder, peers: self.peers }.with_journal();
+        let recorder =
+            Recorder::resume(identity, contexts, self.next_context, self.replicas, (state.reserved, state.commits));
+        let mut kept = Kept { peers: self.peers, commits: state.commits, ..Kept::new(map, recorder) };
         // Dots that may have been told to clients, of writes that are lost: void, so that no number is used twice, and
         // none is missing.
-        kept.map.skip_to(Dot::new(identity.replica, state.reserved.max(self.own_context)));
+        kept.map.skip_to(Dot::new(identity.replica, state.reserved));
         Ok(kept)
     }
 }

@@ -42,6 +42,8 @@ pub(super) struct State {
     pub(super) clock: Timestamp,
     /// How many entries there are: for progress, and for room.
     pub(super) entries: u64,
+    /// How many commits there were, this one included.
+    pub(super) commits: u64,
 }
 
 // --- Keys
@@ -90,6 +92,7 @@ pub(super) fn write_state(state: State, to: &mut Vec<u8>) {
     with_writer(to, |writer| {
         writer.number(state.reserved);
         writer.number(state.entries);
+        writer.number(state.commits);
         writer.bytes.extend_from_slice(&state.clock.to_bits().to_le_bytes());
     });
 }
@@ -183,11 +186,11 @@ fn read_identity(reader: &mut Reader<'_>) -> Result<Identity> {
 }
 
 fn read_state(reader: &mut Reader<'_>) -> Result<State> {
-    let (reserved, entries) = (reader.number()?, reader.number()?);
+    let (reserved, entries, commits) = (reader.number()?, reader.number()?, reader.number()?);
     if reserved >= COUNTER_END {
         return Err(DecodeError::Invalid("a counter that no replica can have reached"));
     }
-    Ok(State { reserved, entries, clock: Timestamp::from_bits(read_u64(reader)?) })
+    Ok(State { reserved, entries, commits, clock: Timestamp::from_bits(read_u64(reader)?) })
 }
 
 fn read_replica(number: &[u8], reader: &mut Reader<'_>) -> Result<ReplicaState> {

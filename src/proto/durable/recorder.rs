@@ -21,6 +21,7 @@ pub struct Recorder {
     suspect_contexts: Vec<u64>,
     replicas_written: u32,
     reserved: u64,
+    commits: u64,
     /// Whether the identity, the peers and all replicas are written with the next batch.
     all: bool,
     peers_version: Option<u64>,
@@ -46,6 +47,7 @@ impl Recorder {
             suspect_contexts: Vec::new(),
             replicas_written: 0,
             reserved: 0,
+            commits: 0,
             all: true,
             peers_version: None,
         }
@@ -57,10 +59,10 @@ impl Recorder {
         contexts: impl IntoIterator<Item = (u64, Arc<EntryContext>)>,
         next_context: u64,
         replicas_written: u32,
-        reserved: u64,
+        (reserved, commits): (u64, u64),
     ) -> Self {
         let contexts = contexts.into_iter().map(|(number, context)| (address(&context), (context, number))).collect();
-        Self { contexts, next_context, replicas_written, reserved, all: false, ..Self::new(identity) }
+        Self { contexts, next_context, replicas_written, reserved, commits, all: false, ..Self::new(identity) }
     }
 
     /// Whose state it records.
@@ -111,8 +113,10 @@ impl Recorder {
         } else if counter + RESERVED_BLOCK / 2 > self.reserved {
             self.reserved = counter + RESERVED_BLOCK;
         }
-        let (reserved, clock) = (self.reserved, map.clock_last());
-        let state = State { reserved, clock, entries: map.entry_count() as u64 };
+        self.commits += 1;
+        let (reserved, commits, clock) = (self.reserved, self.commits, map.clock_last());
+        let state = State { reserved, clock, commits, entries: map.entry_count() as u64 };
+        batch.describe(state.commits, state.entries);
         batch.put(|key| key.push(record::STATE), |value| record::write_state(state, value));
     }
 

@@ -48,8 +48,10 @@ enum State {
     Mending {
         void_to: u64,
     },
-    /// No more writes will come.
+    /// No more writes will come; the last commit has yet to begin,
     Closing,
+    /// or has.
+    Closed,
 }
 
 impl Gate {
@@ -61,7 +63,7 @@ impl Gate {
 
     /// Whether the map may change.
     pub(super) fn is_writable(&self) -> bool {
-        matches!(self.state, State::Writable | State::Closing)
+        matches!(self.state, State::Writable | State::Closing | State::Closed)
     }
 }
 
@@ -88,16 +90,26 @@ impl Node {
         self.gate.as_ref().is_none_or(|gate| dot.counter <= gate.reserved)
     }
 
+    /// How many keys have changed since the last commit began.
+    pub fn uncommitted(&self) -> usize {
+        self.map.changed_keys()
+    }
+
+    /// Whether a commit is under way, or has yet to begin although no more writes will come.
+    pub fn is_committing(&self) -> bool {
+        self.gate.as_ref().is_some_and(|gate| gate.sealed.is_some() || gate.state == State::Closing)
+    }
+
     /// The next batch to be made durable: all that has changed since the last one began. `None` while that is under way,
     /// when nothing has changed, and while the node is read-only.
     pub fn begin_commit(&mut self) -> Option<Batch> {
         let gate = self.gate.as_mut()?;
         match gate.state {
-            State::Writable | State::Closing if gate.sealed.is_some() => return None,
+            State::Writable | State::Closing | State::Closed if gate.sealed.is_some() => return None,
             State::Writable if self.map.has_changed() || gate.recorder.lacks_peers(self.dials.version()) => {}
-            State::Closing => {}
+            State::Closing => gate.state = State::Closed,
             // Nothing has changed that was not durable.
-            State::Writable | State::ReadOnly { .. } | State::Mending { .. } => {
+            State::Writable | State::Closed | State::ReadOnly { .. } | State::Mending { .. } => {
                 gate.open.append(&mut self.outputs);
                 if gate.state == State::Writable {
                     gate.durable = gate.next;
@@ -108,7 +120,7 @@ impl Node {
         }
         gate.sealed = Some(std::mem::take(&mut self.outputs));
         gate.next += 1;
-        let last = gate.state == State::Closing;
+        let last = gate.state == State::Closed;
         Some(self.batch(0, last))
     }
 
@@ -206,6 +218,7 @@ impl Node {
     /// A node whose state is kept, with what was kept of it.
     pub(super) fn take_up(&mut self, kept: Kept, now: Now) {
         self.map = kept.map;
+        self.void = (kept.void_from, self.map.context().get(self.map.id()));
         self.dials.recall(kept.peers, now.instant);
         self.gate = Some(Gate::new(kept.recorder));
     }

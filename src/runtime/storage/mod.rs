@@ -1,21 +1,59 @@
-//! Where the state outlives the process. Not responsible for what is in it.
+//! Where the state outlives the process. Not responsible for what is in it: `proto::durable` makes records of the state.
+//!
+//! `directory` is what people see of it, `engine` the library that writes it, `keeper` the thread that waits for it.
 
-mod memory;
+mod directory;
+mod engine;
+mod error;
+mod keeper;
 
-pub use memory::MemoryStorage;
+pub(crate) use directory::{Directory, Opened};
+pub use error::{StorageError, StorageProblem};
+pub(crate) use keeper::{Done, Job, Keeper};
 
-use crate::crdt::OrMap;
-use std::io;
+use crate::proto::durable::Batch;
+use std::fmt::Debug;
+use std::ops::ControlFlow;
 
-/// The record of truth behind the map.
+/// The record of truth behind the map: one ordered log of commits.
 ///
-/// The driver calls [`commit`](Self::commit) after the machine has taken in a batch of inputs, and lets what the machine
-/// says leave only when it has returned: no peer hears of a write, nor of what a write has left out, before it is
-/// durable here. Clients that wait for their write are answered after it, too.
-pub trait Storage: std::fmt::Debug + Send + 'static {
+/// After a crash at any moment it holds the outcome of a prefix of the commits, and of all that [`commit`](Self::commit)
+/// has returned from: never a part of a batch, and never a later one without an earlier one.
+pub trait Storage: Debug + Send + 'static {
     /// What it is, for people to read.
     fn kind(&self) -> &'static str;
 
-    /// Makes durable all that the map now holds. On an error nothing of the batch may be told to anybody.
-    fn commit(&mut self, map: &OrMap) -> io::Result<()>;
+    /// Makes a batch durable: it is on the disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// It is not, or nobody knows. Nothing more may be committed before [`reopen`](Self::reopen).
+    fn commit(&mut self, batch: &Batch) -> Result<(), StorageError>;
+
+    /// Begins anew from what is on the disk, after a failed commit. That commit may be there or not.
+    ///
+    /// # Errors
+    ///
+    /// It still does not work; it may be tried again.
+    fn reopen(&mut self) -> Result<(), StorageError>;
+
+    /// All records as of now: what was committed before, and nothing that will be.
+    ///
+    /// # Errors
+    ///
+    /// The disk cannot be read.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError>;
+
+    /// How many bytes it takes on the disk.
+    fn bytes(&self) -> u64;
+}
+
+/// All records of one moment, whatever is committed meanwhile.
+pub trait Snapshot: Send {
+    /// Gives each record, in the order of the keys, until that says to stop.
+    ///
+    /// # Errors
+    ///
+    /// The disk cannot be read, or what it gives back is damaged.
+    fn for_each(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), StorageError>;
 }

@@ -1,0 +1,277 @@
+//! A data directory: whose it is, what is in it, and whether all of it is there. Not responsible for records.
+//!
+//! ```text
+//! DIR/lock      held by the one process that has the directory, by the system's own means: a kill leaves none behind
+//! DIR/format    one line: the format, the engine, and the directory of the state
+//! DIR/commits   how many commits were durable, so that a log that ends too early is told from one that ends there
+//! DIR/state-N   the engine's
+//! ```
+
+use super::engine::{Engine, KIND, bytes_on_disk};
+use super::{Snapshot, Storage, StorageError, StorageProblem};
+use crate::Error;
+use crate::proto::durable::{Batch, Damage, FORMAT, Identity, Kept, Loader};
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+const LOCK_FILE: &str = "lock";
+const FORMAT_FILE: &str = "format";
+const COMMITS_FILE: &str = "commits";
+const STATE_PREFIX: &str = "state-";
+/// How often the number of commits is forced to the disk: without power it may lag behind, and then says less.
+const COMMITS_SYNC_EVERY: u64 = 1 << 16;
+
+/// A locked directory with an open engine.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    path: PathBuf,
+    engine: Engine,
+    commits: File,
+    /// Held for as long as this is.
+    _lock: File,
+}
+
+/// How far reading has come: entries read, and how many there are.
+pub(crate) type Progress<'a> = &'a mut dyn FnMut(u64, u64);
+
+/// What was asked for, and what was found.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) directory: Directory,
+    pub(crate) kept: Kept,
+}
+
+impl Directory {
+    /// Opens a directory and reads its state; begins a new one, of this identity, if there is none.
+    pub(crate) fn open(path: &Path, fresh: Identity, drift_ms: u64, progress: Progress<'_>) -> Result<Opened, Error> {
+        fs::create_dir_all(path).map_err(|source| io_error(path, source))?;
+        let lock = lock(path)?;
+        let state = match read_format(path)? {
+            Some(state) => path.join(state),
+            None => begin(path)?,
+        };
+        remove_others(path, &state);
+        let engine = Engine::open(&state).map_err(|error| damaged(path, &error))?;
+        let commits_path = path.join(COMMITS_FILE);
+        let commits = File::options().read(true).write(true).create(true).truncate(false).open(&commits_path);
+        let commits = commits.map_err(|source| io_error(&commits_path, source))?;
+        let durable = read_commits(&commits).map_err(|source| io_error(&commits_path, source))?;
+        let kept = load(&engine, path, drift_ms, progress)?;
+        let found = kept.as_ref().map_or(0, Kept::commits);
+        if found < durable {
+            return Err(incomplete(path, durable, found));
+        }
+        let kept = kept.unwrap_or_else(|| Kept::nothing(fresh, drift_ms));
+        Ok(Opened { directory: Self { path: path.to_owned(), engine, commits, _lock: lock }, kept })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn note(&mut self, commits: u64) -> io::Result<()> {
+        write_commits(&self.commits, commits)?;
+        if commits.is_multiple_of(COMMITS_SYNC_EVERY) { self.commits.sync_data() } else { Ok(()) }
+    }
+}
+
+impl Storage for Directory {
+    fn kind(&self) -> &'static str {
+        self.engine.kind()
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
+        self.engine.commit(batch)?;
+        // It is durable, whatever becomes of the note.
+        if let Err(error) = self.note(batch.number()) {
+            tracing::debug!(%error, "the number of commits is not noted");
+        }
+        Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<(), StorageError> {
+        self.engine.reopen()
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
+        self.engine.snapshot()
+    }
+
+    fn bytes(&self) -> u64 {
+        bytes_on_disk(&self.path)
+    }
+}
+
+/// Reads the state of a directory that another process may not have; it is not changed.
+pub(crate) fn load(
+    storage: &dyn Storage,
+    path: &Path,
+    drift_ms: u64,
+    progress: Progress<'_>,
+) -> Result<Option<Kept>, Error> {
+    let snapshot = storage.snapshot().map_err(|error| damaged(path, &error))?;
+    let (mut loader, mut outcome, mut records) = (Loader::new(drift_ms), Ok(()), 0_u64);
+    let read = snapshot.for_each(&mut |key, value| {
+        records += 1;
+        outcome = loader.record(key, value);
+        let (entries, of) = loader.progress();
+        progress(entries, of);
+        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    read.map_err(|error| damaged(path, &error))?;
+    if records == 0 {
+        return Ok(None);
+    }
+    outcome.and_then(|()| loader.finish()).map(Some).map_err(|damage| not_a_state(path, &damage))
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let file = path.join(LOCK_FILE);
+    let opened = File::options().write(true).create(true).truncate(false).open(&file);
+    let opened = opened.map_err(|source| io_error(&file, source))?;
+    match opened.try_lock() {
+        Ok(()) => Ok(opened),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse { path: path.display().to_string() }),
+        Err(TryLockError::Error(source)) => Err(io_error(&file, source)),
+    }
+}
+
+/// The name of the state's directory; `None` in a directory that holds no state yet.
+fn read_format(path: &Path) -> Result<Option<String>, Error> {
+    let file = path.join(FORMAT_FILE);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return missing_format(path),
+        Err(source) => return Err(io_error(&file, source)),
+    };
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let unreadable = || Error::Damaged {
+        path: file.display().to_string(),
+        problem: format!("it should say \"tidings {FORMAT} {KIND} {STATE_PREFIX}1\"; {WAY_OUT}"),
+    };
+    let ["tidings", format, rest @ ..] = &words[..] else { return Err(unreadable()) };
+    let found: u64 = format.parse().map_err(|_| unreadable())?;
+    if found > FORMAT {
+        return Err(Error::NewerFormat { path: path.display().to_string(), found, known: FORMAT });
+    }
+    match rest {
+        [engine, state] if *engine == KIND && state.starts_with(STATE_PREFIX) && !state.contains('/') => {
+            if path.join(state).is_dir() { Ok(Some((*state).to_owned())) } else { Err(gone(path, state)) }
+        }
+        _ => Err(unreadable()),
+    }
+}
+
+/// A directory without a format holds nothing, or what was left by a start that did not come so far as to write it; but a
+/// state with commits in it is not passed over.
+fn missing_format(path: &Path) -> Result<Option<String>, Error> {
+    let lost = fs::metadata(path.join(COMMITS_FILE)).is_ok_and(|metadata| metadata.len() > 0);
+    if !lost {
+        return Ok(None);
+    }
+    let problem = format!("the file \"{FORMAT_FILE}\" is missing, although a state was kept here; {WAY_OUT}");
+    Err(Error::Damaged { path: path.display().to_string(), problem })
+}
+
+fn begin(path: &Path) -> Result<PathBuf, Error> {
+    let name = format!("{STATE_PREFIX}1");
+    let state = path.join(&name);
+    let write = || {
+        fs::create_dir_all(&state)?;
+        write_format(path, &name)
+    };
+    write().map_err(|source| io_error(path, source))?;
+    Ok(state)
+}
+
+fn write_format(path: &Path, state: &str) -> io::Result<()> {
+    let new = path.join("format.new");
+    let mut file = File::create(&new)?;
+    writeln!(file, "tidings {FORMAT} {KIND} {state}")?;
+    file.sync_all()?;
+    fs::rename(&new, path.join(FORMAT_FILE))?;
+    sync_directory(path)
+}
+
+/// States that an interrupted rewriting has left.
+fn remove_others(path: &Path, state: &Path) {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_state = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| name.starts_with(STATE_PREFIX)) && path != state
+    };
+    for left in entries.filter(is_state) {
+        if let Err(error) = fs::remove_dir_all(&left) {
+            tracing::debug!(path = %left.display(), %error, "what is left of an old state stays");
+        }
+    }
+}
+
+#[cfg(unix)]
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_directory(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
+fn write_commits(file: &File, commits: u64) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    file.write_all_at(&commits.to_le_bytes(), 0)
+}
+
+#[cfg(not(unix))]
+fn write_commits(mut file: &File, commits: u64) -> io::Result<()> {
+    use std::io::Seek;
+    file.seek(io::SeekFrom::Start(0))?;
+    file.write_all(&commits.to_le_bytes())
+}
+
+/// What cannot be read says nothing.
+fn read_commits(file: &File) -> io::Result<u64> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    file.take(9).read_to_end(&mut bytes)?;
+    Ok(bytes.try_into().map_or(0, u64::from_le_bytes))
+}
+
+/// What to do about a directory that cannot be used.
+const WAY_OUT: &str = "restore a checkpoint with \"tidings restore\", or move the directory away and start anew: \
+    the node takes from its peers what they have";
+
+fn io_error(path: &Path, source: io::Error) -> Error {
+    Error::Io { path: path.display().to_string(), source }
+}
+
+fn damaged(path: &Path, error: &StorageError) -> Error {
+    match error.problem() {
+        StorageProblem::Damaged => {
+            Error::Damaged { path: path.display().to_string(), problem: format!("{error}; {WAY_OUT}") }
+        }
+        _ => Error::Storage { source: error.clone() },
+    }
+}
+
+fn not_a_state(path: &Path, damage: &Damage) -> Error {
+    let path = path.display().to_string();
+    match damage {
+        Damage::Newer(found) => Error::NewerFormat { path, found: *found, known: FORMAT },
+        damage => Error::Damaged { path, problem: format!("{damage}; {WAY_OUT}") },
+    }
+}
+
+fn gone(path: &Path, state: &str) -> Error {
+    let problem = format!("its directory \"{state}\" is missing; {WAY_OUT}");
+    Error::Damaged { path: path.display().to_string(), problem }
+}
+
+fn incomplete(path: &Path, durable: u64, found: u64) -> Error {
+    let problem =
+        format!("{durable} commits were durable, and the log ends after {found}: something has cut it off; {WAY_OUT}");
+    Error::Damaged { path: path.display().to_string(), problem }
+}

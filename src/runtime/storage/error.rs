@@ -1,0 +1,69 @@
+//! Why the disk does not do what it should. Not responsible for what follows from it: the driver is.
+
+use std::io;
+
+/// What is wrong with the disk, as far as its owner can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StorageProblem {
+    /// There is no room.
+    Full,
+    /// Nothing may be written there.
+    ReadOnly,
+    /// What is there is not what was written.
+    Damaged,
+    /// Another error of the device or the system.
+    Failed,
+}
+
+/// The disk has failed: how, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}: {detail}; {}", self.what(), self.remedy())]
+pub struct StorageError {
+    problem: StorageProblem,
+    detail: String,
+}
+
+impl StorageError {
+    pub(crate) fn new(problem: StorageProblem, detail: impl Into<String>) -> Self {
+        Self { problem, detail: detail.into() }
+    }
+
+    pub(crate) fn from_io(error: &io::Error) -> Self {
+        Self::new(StorageProblem::of(error), error.to_string())
+    }
+
+    /// What kind of problem it is.
+    pub const fn problem(&self) -> StorageProblem {
+        self.problem
+    }
+
+    const fn what(&self) -> &'static str {
+        match self.problem {
+            StorageProblem::Full => "the disk is full",
+            StorageProblem::ReadOnly => "the disk is read-only",
+            StorageProblem::Damaged => "what is on the disk is damaged",
+            StorageProblem::Failed => "the disk has failed",
+        }
+    }
+
+    const fn remedy(&self) -> &'static str {
+        match self.problem {
+            StorageProblem::Full => "make room on it: writing goes on by itself",
+            StorageProblem::ReadOnly => "make it writable: writing goes on by itself",
+            StorageProblem::Damaged => "stop the node and run \"tidings verify\" on its data directory",
+            StorageProblem::Failed => "look after it: writing is tried again every second",
+        }
+    }
+}
+
+impl StorageProblem {
+    fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Self::ReadOnly,
+            io::ErrorKind::InvalidData => Self::Damaged,
+            _ => Self::Failed,
+        }
+    }
+}
