@@ -92,7 +92,12 @@ fn open_redb(spec: &Spec, dir: &Path) -> Result<Store, redb::Error> {
 impl Engine {
     pub(crate) fn open(spec: &Spec, dir: &Path) -> Res<Self> {
         let store = match spec.name() {
-            "fjall" => open_fjall(spec, dir).map_err(text)?,
+            "fjall" => {
+                if spec.get("guard", 0) == 1 {
+                    crate::guard::check(dir)?;
+                }
+                open_fjall(spec, dir).map_err(text)?
+            }
             "redb" => open_redb(spec, dir).map_err(text)?,
             _ => {
                 std::fs::create_dir_all(dir).map_err(text)?;

@@ -5,6 +5,7 @@
 
 mod engine;
 mod faults;
+mod guard;
 mod probe;
 
 use engine::{Engine, Op, Res, Spec};
@@ -436,7 +437,7 @@ fn all(dir: &Path) {
     ["fjall", "redb"].iter().for_each(|spec| run(&["space", spec, "1000000"]));
     println!("\nFAULTS");
     ["fjall", "fjall,memtable=1", "redb"].iter().for_each(|spec| run(&["faults", spec]));
-    ["fjall,memtable=1", "redb", "redb,check=1"].iter().for_each(|spec| run(&["damage", spec]));
+    ["fjall,memtable=1", "fjall,guard=1", "redb", "redb,check=1"].iter().for_each(|spec| run(&["damage", spec]));
 }
 
 fn main() {
