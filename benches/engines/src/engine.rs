@@ -54,6 +54,8 @@ fn open_fjall(spec: &Spec, dir: &Path) -> fjall::Result<Store> {
     let db = Database::builder(dir)
         .cache_size(spec.get("cache", 2) << 20)
         .worker_threads(spec.get("workers", 1) as usize)
+        // the walk of guard.rs reads values as they are
+        .journal_compression(CompressionType::None)
         .max_journaling_size(spec.get("journal", 64) << 20)
         .open()?;
     let compression = match spec.get("lz4", 0) {
