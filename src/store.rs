@@ -431,6 +431,11 @@ impl Store {
         if node.is_synced_once() { Ok(()) } else { Err("no sync with any of the addresses to join yet".to_owned()) }
     }
 
+    /// All records of the state, as they are durable now.
+    pub(crate) async fn snapshot(&self) -> Result<Box<dyn crate::runtime::storage::Snapshot>, Error> {
+        self.ask(|reply| Command::Snapshot { reply }).await
+    }
+
     // --- The end
 
     /// Leaves the cluster for good: says so in this node's record, then closes as [`close`](Self::close) does.

@@ -265,9 +265,8 @@ impl Driver {
     /// What needed no commit is durable too.
     fn answer_durable(&mut self) {
         let durable = self.shared.node().durable_commit();
-        while let Some((_, answer)) = self.waiting.pop_front_if(|(commit, _)| *commit <= durable) {
-            answer(Ok(()));
-        }
+        let ready = self.waiting.partition_point(|(commit, _)| *commit <= durable);
+        self.waiting.drain(..ready).for_each(|(_, answer)| answer(Ok(())));
     }
 
     /// The commit under way is durable, or has failed.

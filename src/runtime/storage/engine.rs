@@ -3,12 +3,11 @@
 //! One keyspace holds all records, so that one memtable and one journal serve all. Chosen by measuring, see
 //! `proto-docs/decisions.md`; the settings are those that write least where many writers share small commits.
 
-use super::{Snapshot, Storage, StorageError, StorageProblem};
+use super::{EachRecord, Snapshot, Storage, StorageError, StorageProblem};
 use crate::proto::durable::Batch;
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{CompressionType, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -124,7 +123,7 @@ struct Records {
 }
 
 impl Snapshot for Records {
-    fn for_each(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), StorageError> {
+    fn for_each(&self, each: EachRecord<'_>) -> Result<(), StorageError> {
         for record in self.snapshot.iter(&self.log) {
             let (key, value) = record.into_inner().map_err(|error| translate(&error))?;
             if each(&key, &value).is_break() {

@@ -48,6 +48,9 @@ pub trait Storage: Debug + Send + 'static {
     fn bytes(&self) -> u64;
 }
 
+/// Takes a key and its value, and says whether to go on.
+pub type EachRecord<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// All records of one moment, whatever is committed meanwhile.
 pub trait Snapshot: Send {
     /// Gives each record, in the order of the keys, until that says to stop.
@@ -55,5 +58,5 @@ pub trait Snapshot: Send {
     /// # Errors
     ///
     /// The disk cannot be read, or what it gives back is damaged.
-    fn for_each(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> Result<(), StorageError>;
+    fn for_each(&self, each: EachRecord<'_>) -> Result<(), StorageError>;
 }
