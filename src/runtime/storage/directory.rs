@@ -22,6 +22,11 @@ const COMMITS_FILE: &str = "commits";
 const STATE_PREFIX: &str = "state-";
 /// How often the number of commits is forced to the disk: without power it may lag behind, and then says less.
 const COMMITS_SYNC_EVERY: u64 = 1 << 16;
+/// A state is copied when it takes more than this, and so many times its records:
+const SLACK_BYTES: u64 = 6 << 20;
+const SLACK_FACTOR: u64 = 3;
+/// but only if they are so few that nobody waits for long.
+const COPY_BYTES_MAX: u64 = 32 << 20;
 
 /// A locked directory with an open engine.
 #[derive(Debug)]
@@ -29,6 +34,9 @@ pub(crate) struct Directory {
     path: PathBuf,
     engine: Engine,
     commits: File,
+    /// How many entries there are, and how many bytes each takes as far as is known.
+    entries: u64,
+    entry_bytes: u64,
     /// Held for as long as this is.
     _lock: File,
 }
@@ -58,17 +66,44 @@ impl Directory {
         let commits = File::options().read(true).write(true).create(true).truncate(false).open(&commits_path);
         let commits = commits.map_err(|source| io_error(&commits_path, source))?;
         let durable = read_commits(&commits).map_err(|source| io_error(&commits_path, source))?;
-        let kept = load(&engine, path, drift_ms, progress)?;
+        let (kept, size) = load(&engine, path, drift_ms, progress)?;
         let found = kept.as_ref().map_or(0, Kept::commits);
         if found < durable {
             return Err(incomplete(path, durable, found));
         }
         let kept = kept.unwrap_or_else(|| Kept::nothing(fresh, drift_ms));
-        Ok(Opened { directory: Self { path: path.to_owned(), engine, commits, _lock: lock }, kept })
+        let (path, entry_bytes) = (path.to_owned(), size.entry_bytes());
+        let directory = Self { path, engine, commits, entries: size.entries, entry_bytes, _lock: lock };
+        Ok(Opened { directory, kept })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Goes on in a new state directory, which the format names from one moment to the next.
+    fn copy(&mut self) -> Result<(), StorageError> {
+        let old = self.engine.directory().to_owned();
+        let name = next_state(&old);
+        let new = self.path.join(&name);
+        let copied = (|| {
+            let engine = Engine::open(&new)?;
+            engine.copy(self.engine.snapshot()?.as_ref())?;
+            sync_directory(&new).map_err(|error| StorageError::from_io(&error))?;
+            Ok(engine)
+        })();
+        let named = copied.and_then(|engine| {
+            let written = write_format(&self.path, &name).map_err(|error| StorageError::from_io(&error));
+            // What counts is what the next start will read, also if it is not certain to stay.
+            if matches!(read_format(&self.path), Ok(Some(named)) if named == name) {
+                self.engine = engine;
+            }
+            written
+        });
+        if named.is_ok() || self.engine.directory() == old {
+            remove_others(&self.path, self.engine.directory());
+        }
+        named
     }
 
     fn note(&mut self, commits: u64) -> io::Result<()> {
@@ -79,11 +114,12 @@ impl Directory {
 
 impl Storage for Directory {
     fn kind(&self) -> &'static str {
-        self.engine.kind()
+        KIND
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
         self.engine.commit(batch)?;
+        self.entries = batch.entries();
         // It is durable, whatever becomes of the note.
         if let Err(error) = self.note(batch.number()) {
             tracing::debug!(%error, "the number of commits is not noted");
@@ -102,30 +138,65 @@ impl Storage for Directory {
     fn bytes(&self) -> u64 {
         bytes_on_disk(&self.path)
     }
+
+    /// The engine keeps journals that hold nothing any more, up to 64 MB of them, for as long as it is open and longer.
+    /// So a state that has shrunk is copied into a new directory, as long as that takes no time to speak of.
+    fn give_back(&mut self) -> Result<(), StorageError> {
+        let too_much = |live: u64, used: u64| used > SLACK_BYTES + live.saturating_mul(SLACK_FACTOR);
+        let used = bytes_on_disk(self.engine.directory());
+        if self.engine.is_read() || !too_much(self.entries.saturating_mul(self.entry_bytes), used) {
+            return Ok(());
+        }
+        let mut size = Size::default();
+        self.engine.snapshot()?.for_each(&mut |key, value| {
+            size.add(key, value);
+            if size.bytes <= COPY_BYTES_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        self.entry_bytes = size.entry_bytes();
+        if size.bytes <= COPY_BYTES_MAX && too_much(size.bytes, used) { self.copy() } else { Ok(()) }
+    }
 }
 
 /// Reads the state of a directory that another process may not have; it is not changed.
-pub(crate) fn load(
-    storage: &dyn Storage,
-    path: &Path,
-    drift_ms: u64,
-    progress: Progress<'_>,
-) -> Result<Option<Kept>, Error> {
-    let snapshot = storage.snapshot().map_err(|error| damaged(path, &error))?;
-    let (mut loader, mut outcome, mut records) = (Loader::new(drift_ms), Ok(()), 0_u64);
+fn load(engine: &Engine, path: &Path, drift_ms: u64, progress: Progress<'_>) -> Result<(Option<Kept>, Size), Error> {
+    let snapshot = engine.snapshot().map_err(|error| damaged(path, &error))?;
+    let (mut loader, mut outcome, mut size) = (Loader::new(drift_ms), Ok(()), Size::default());
     let read = snapshot.for_each(&mut |key, value| {
-        records += 1;
+        size.add(key, value);
         outcome = loader.record(key, value);
         let (entries, of) = loader.progress();
         progress(entries, of);
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     read.map_err(|error| damaged(path, &error))?;
-    if records == 0 {
-        return Ok(None);
+    if size.entries == 0 {
+        return Ok((None, size));
     }
-    outcome.and_then(|()| loader.finish()).map(Some).map_err(|damage| not_a_state(path, &damage))
+    let kept = outcome.and_then(|()| loader.finish()).map_err(|damage| not_a_state(path, &damage))?;
+    Ok((Some(kept), size))
 }
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.entries += 1;
+        self.bytes += (key.len() + value.len()) as u64;
+    }
+
+    /// Of the records on average, and of those that will be made.
+    fn entry_bytes(self) -> u64 {
+        if self.entries == 0 { ENTRY_BYTES } else { self.bytes / self.entries + 1 }
+    }
+}
+
+/// What an entry takes as long as nothing is known of it.
+const ENTRY_BYTES: u64 = 128;
 
 fn lock(path: &Path) -> Result<File, Error> {
     let file = path.join(LOCK_FILE);
@@ -184,6 +255,11 @@ fn begin(path: &Path) -> Result<PathBuf, Error> {
     };
     write().map_err(|source| io_error(path, source))?;
     Ok(state)
+}
+
+fn next_state(state: &Path) -> String {
+    let number = state.file_name().and_then(|name| name.to_str()?.strip_prefix(STATE_PREFIX)?.parse::<u64>().ok());
+    format!("{STATE_PREFIX}{}", number.unwrap_or(0).wrapping_add(1))
 }
 
 fn write_format(path: &Path, state: &str) -> io::Result<()> {

@@ -4,8 +4,10 @@ use super::{Snapshot, Storage, StorageError};
 use crate::Error;
 use crate::proto::durable::Batch;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc as done, oneshot};
 
 /// What the disk is asked for, in order.
@@ -64,8 +66,10 @@ impl Keeper {
     }
 }
 
-/// Looking at the directory costs more than a commit: it is done once in so many.
-const LOOK_EVERY: u32 = 256;
+/// Looking at the directory costs more than a commit: it is done once in so many,
+const LOOK_EVERY: u32 = 4096;
+/// and when nothing has been committed for so long.
+const IDLE: Duration = Duration::from_secs(2);
 
 fn serve(
     mut storage: Box<dyn Storage>,
@@ -74,7 +78,20 @@ fn serve(
     bytes: &AtomicU64,
 ) {
     let mut commits = 0_u32;
-    while let Ok(job) = jobs.recv() {
+    loop {
+        let job = match jobs.recv_timeout(IDLE) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) if commits > 0 => {
+                commits = 0;
+                look(storage.as_mut(), bytes);
+                continue;
+            }
+            Err(RecvTimeoutError::Timeout) => match jobs.recv() {
+                Ok(job) => job,
+                Err(_) => return,
+            },
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let outcome = match job {
             Job::Commit(batch) => storage.commit(&batch),
             Job::Mend(batch) => storage.reopen().and_then(|()| storage.commit(&batch)),
@@ -84,12 +101,21 @@ fn serve(
                 continue;
             }
         };
+        let failed = outcome.is_err();
         if done.send(outcome).is_err() {
             return;
         }
-        commits = commits.wrapping_add(1);
-        if commits % LOOK_EVERY == 1 {
-            bytes.store(storage.bytes(), Ordering::Relaxed);
+        commits += 1;
+        if commits >= LOOK_EVERY && !failed {
+            commits = 0;
+            look(storage.as_mut(), bytes);
         }
     }
+}
+
+fn look(storage: &mut dyn Storage, bytes: &AtomicU64) {
+    if let Err(error) = storage.give_back() {
+        tracing::debug!(%error, "no room is given back");
+    }
+    bytes.store(storage.bytes(), Ordering::Relaxed);
 }

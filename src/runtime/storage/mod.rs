@@ -6,6 +6,7 @@ mod directory;
 mod engine;
 mod error;
 mod keeper;
+mod torn;
 
 pub(crate) use directory::{Directory, Opened};
 pub use error::{StorageError, StorageProblem};
@@ -46,6 +47,13 @@ pub trait Storage: Debug + Send + 'static {
 
     /// How many bytes it takes on the disk.
     fn bytes(&self) -> u64;
+
+    /// Gives back room that it takes for nothing, if there is much of it. Called when there is little to do.
+    ///
+    /// # Errors
+    ///
+    /// It could not, and goes on as it was.
+    fn give_back(&mut self) -> Result<(), StorageError>;
 }
 
 /// Takes a key and its value, and says whether to go on.
