@@ -1,6 +1,7 @@
 //! Why the disk does not do what it should. Not responsible for what follows from it: the driver is.
 
 use std::io;
+use std::path::Path;
 
 /// What is wrong with the disk, as far as its owner can do something about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +32,22 @@ impl StorageError {
 
     pub(crate) fn from_io(error: &io::Error) -> Self {
         Self::new(StorageProblem::of(error), error.to_string())
+    }
+
+    /// The same, with the directory where it is.
+    pub(crate) fn at(self, directory: &Path) -> Self {
+        Self { detail: format!("{}: {}", directory.display(), self.detail), ..self }
+    }
+
+    /// For those who have not started anything yet: what is said of writing that goes on does not concern them.
+    pub(crate) fn into_io(self) -> io::Error {
+        let kind = match self.problem {
+            StorageProblem::Full => io::ErrorKind::StorageFull,
+            StorageProblem::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            StorageProblem::Damaged => io::ErrorKind::InvalidData,
+            StorageProblem::Failed => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, format!("{}: {}", self.what(), self.detail))
     }
 
     /// What kind of problem it is.
