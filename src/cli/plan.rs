@@ -163,6 +163,21 @@ mod tests {
     }
 
     #[test]
+    fn how_long_deletes_are_remembered_can_be_said() {
+        let config = |age: Option<&str>, count| {
+            let settings =
+                Settings { tombstone_age: age.map(str::to_owned), tombstone_count: count, ..Settings::default() };
+            config(settings, Vec::new(), None, Secret::random(&mut rand::rng()))
+        };
+        let built = |age, count| config(age, count).expect("durations").build().expect("settings");
+        let said = built(Some("90s"), Some(7));
+        assert_eq!((said.tombstone_age.as_secs(), said.tombstone_count), (90, 7));
+        let default = built(None, None);
+        assert_eq!((default.tombstone_age, default.tombstone_count), (Config::TOMBSTONE_AGE_DEFAULT, 100_000));
+        assert!(config(Some("90"), None).is_err());
+    }
+
+    #[test]
     fn beyond_loopback_access_must_be_decided() {
         let far = http_address("http://0.0.0.0:7480").expect("an address");
         assert!(access(far, None, false).is_err());

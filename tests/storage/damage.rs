@@ -45,7 +45,7 @@ impl Template {
         // So that there are tables, and journals: what is in memory goes to a table when it is more than 16 MiB.
         for round in 0..3 {
             place.start(&[]);
-            for number in 0..90 {
+            for number in 0..60 {
                 place.client().put(&format!("large/{round}/{number}"), vec![b'a' + round; 100_000]);
                 place.client().put(&format!("small/{number}"), format!("in round {round}"));
             }
@@ -70,10 +70,20 @@ impl Template {
         assert!(copied.expect("cp runs").success());
         let harmed = place.data().join(file.strip_prefix(self.place.data()).expect("below"));
         do_harm(&harmed, harm, dice);
+        // Whoever starts it starts it again: the first start must not have made it worse.
+        let outcome = self.start(&mut place);
+        if place.is_running() {
+            place.kill();
+        }
+        let again = self.start(&mut place);
+        if outcome == again { outcome } else { Outcome::Wrong(format!("first {outcome:?}, then {again:?}")) }
+    }
+
+    fn start(&self, place: &mut Place) -> Outcome {
         match place.try_start(&[]) {
             Ok(()) if place.client().get("/v1/export").body == self.exported => Outcome::Whole,
             Ok(()) => Outcome::Wrong("it has started with something else".to_owned()),
-            Err(Some(1)) => refusal(&place),
+            Err(Some(1)) => refusal(place),
             Err(code) => Outcome::Wrong(format!("ended with {code:?}: {}", place.stderr())),
         }
     }

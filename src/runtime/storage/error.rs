@@ -79,7 +79,12 @@ impl StorageProblem {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Self::ReadOnly,
-            io::ErrorKind::InvalidData => Self::Damaged,
+            // A file that is missing, is too short, or is where none should be: the engine made them all itself.
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidInput => Self::Damaged,
             _ => Self::Failed,
         }
     }
