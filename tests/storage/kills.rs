@@ -1,9 +1,10 @@
 //! SIGKILL at any moment, of one node or of all. Not responsible for what the disk forgets: the system survives here.
 
 use super::place::{Client, Place, converge, kill_at_once, secret};
-use super::writers::{Dots, Writer};
+use super::writers::{Dots, Writer, name, value};
 use crate::common::Process;
 use crate::dice::{Dice, for_each_seed};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -113,4 +114,28 @@ fn a_node_that_is_killed_while_it_begins_begins_again() {
         place.start(&[]);
         assert_eq!(place.client().value("kettle").as_deref(), Some(&b"on"[..]));
     });
+}
+
+/// When nothing has been written for two seconds, a state that takes too much room goes on in another directory.
+#[test]
+fn kills_while_the_state_is_copied_lose_nothing() {
+    let mut place = Place::new(&secret());
+    place.start(&[]);
+    let mut states = BTreeSet::new();
+    for_each_seed(5, |dice| {
+        let written: Vec<String> = (0..160).map(|number| format!("{number}-100000")).collect();
+        for (number, name) in written.iter().enumerate() {
+            let answer = place.client().put(&format!("large/{}", number % 20), value(name));
+            assert!(matches!(answer.status, 201 | 204), "{}", answer.text());
+        }
+        pause(1_950 + dice.below(150));
+        place.kill();
+        place.start(&[]);
+        for (number, expected) in written[140..].iter().enumerate() {
+            let shown = place.client().value(&format!("large/{number}")).expect("it was acknowledged");
+            assert_eq!(name(&shown), *expected);
+        }
+        states.insert(std::fs::read_to_string(place.data().join("format")).expect("there"));
+    });
+    println!("{states:?}");
 }
