@@ -2,7 +2,7 @@
 
 use super::place::{Client, Place, converge, kill_at_once, secret};
 use super::writers::{Dots, Writer, name, value};
-use crate::common::Process;
+use crate::common::{Process, eventually};
 use crate::dice::{Dice, for_each_seed};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,19 +123,30 @@ fn kills_while_the_state_is_copied_lose_nothing() {
     place.start(&[]);
     let mut states = BTreeSet::new();
     for_each_seed(5, |dice| {
+        let before = format_of(&place);
         let written: Vec<String> = (0..160).map(|number| format!("{number}-100000")).collect();
         for (number, name) in written.iter().enumerate() {
             let answer = place.client().put(&format!("large/{}", number % 20), value(name));
             assert!(matches!(answer.status, 201 | 204), "{}", answer.text());
         }
-        pause(1_950 + dice.below(150));
+        eventually("it is copied", || states_of(&place) > 1 || format_of(&place) != before);
+        pause(dice.below(60));
         place.kill();
         place.start(&[]);
         for (number, expected) in written[140..].iter().enumerate() {
             let shown = place.client().value(&format!("large/{number}")).expect("it was acknowledged");
             assert_eq!(name(&shown), *expected);
         }
-        states.insert(std::fs::read_to_string(place.data().join("format")).expect("there"));
+        states.insert(format_of(&place));
     });
     println!("{states:?}");
+}
+
+fn format_of(place: &Place) -> String {
+    std::fs::read_to_string(place.data().join("format")).expect("there")
+}
+
+fn states_of(place: &Place) -> usize {
+    let entries = std::fs::read_dir(place.data()).expect("a directory").flatten();
+    entries.filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with("state-"))).count()
 }
