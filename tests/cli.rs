@@ -209,7 +209,7 @@ fn secret_files_are_their_owners_only() {
     let file = node.directory.path().join("data/secret");
     let mode = std::fs::metadata(&file).expect("made").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    assert!(node.process.line().contains("is kept in"));
+    assert!(node.process.line().starts_with("state is kept in "));
     std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).expect("chmod");
     let said = refused(&["--in-memory", "--secret-file", file.to_str().expect("UTF-8")], &[]);
     assert!(said.contains("chmod 600"), "{said}");
@@ -219,7 +219,7 @@ fn secret_files_are_their_owners_only() {
 #[test]
 fn the_printed_command_starts_a_second_node() {
     let mut node = Node::start_with(&["--data-dir", "the data"], &[]);
-    assert!(node.process.line().starts_with("state is kept in"));
+    assert!(node.process.line().starts_with("state is kept in "));
     assert_eq!(node.process.line(), "a second node on this machine:");
     let printed = node.process.line();
     let shell_command = format!("exec {}", printed.trim());
