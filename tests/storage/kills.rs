@@ -116,6 +116,43 @@ fn a_node_that_is_killed_while_it_begins_begins_again() {
     });
 }
 
+/// Clients are told dots before the disk has them: a crash that loses the write must not give its dot to another.
+#[test]
+fn kills_between_an_answer_and_the_disk_use_no_dot_again() {
+    const WRITERS: usize = 8;
+    let (mut place, dots, mut lost) = (Place::new(&secret()), Dots::default(), 0);
+    place.start(&[]);
+    for_each_seed(10, |dice| {
+        let (client, round) = (place.client().clone(), dots.len());
+        let write = |writer: usize| {
+            let mut last = None;
+            for number in 0.. {
+                let (key, name) = (format!("w{writer}"), format!("{round}.{writer}.{number}-60"));
+                match dots.put(&client, &key, "eventual", &name) {
+                    Ok(()) => last = Some((key, name)),
+                    Err(_) => return last,
+                }
+            }
+            last
+        };
+        let told: Vec<_> = std::thread::scope(|scope| {
+            let write = &write;
+            let writers: Vec<_> = (0..WRITERS).map(|writer| scope.spawn(move || write(writer))).collect();
+            pause(30 + dice.below(100));
+            place.kill();
+            writers.into_iter().filter_map(|writer| writer.join().expect("no panic")).collect()
+        });
+        place.start(&[]);
+        lost += told.iter().filter(|(key, name)| dots.read(place.client(), key).as_ref() != Some(name)).count();
+        dots.read_sys(place.client());
+        (0..WRITERS).for_each(|number| {
+            let put = dots.put(place.client(), &format!("after{number}"), "immediate", &format!("{round}.{number}-60"));
+            put.expect("an answer");
+        });
+    });
+    println!("of {} dots, {lost} or more were of writes that were lost", dots.len());
+}
+
 /// When nothing has been written for two seconds, a state that takes too much room goes on in another directory.
 #[test]
 fn kills_while_the_state_is_copied_lose_nothing() {

@@ -51,6 +51,27 @@ impl Dots {
         self.seen(&answer, key)
     }
 
+    /// Writes a value by its name.
+    pub(crate) fn put(&self, client: &Client, key: &str, durability: &str, name: &str) -> Result<(), ureq::Error> {
+        let path = format!("/v1/kv/{key}?durability={durability}");
+        let answer = client.ask("PUT", &path, &value(name))?;
+        assert!(matches!(answer.status, 201 | 204), "{key}: {} {}", answer.status, answer.text());
+        self.told(&answer, key, Some(name));
+        Ok(())
+    }
+
+    /// The cluster's own records have dots of the same replicas.
+    pub(crate) fn read_sys(&self, client: &Client) {
+        let list = client.get("/v1/sys").json();
+        for item in list["items"].as_array().expect("a list") {
+            let key = item["key"].as_str().expect("a key");
+            let answer = client.get(&format!("/v1/sys/{key}"));
+            if answer.status == 200 {
+                self.told(&answer, &format!("sys: {key}"), Some(&String::from_utf8_lossy(&answer.body)));
+            }
+        }
+    }
+
     fn seen(&self, answer: &Answer, key: &str) -> Option<String> {
         match answer.status {
             200 => {
@@ -117,10 +138,7 @@ impl Writer {
         let may = self.keys.get_mut(key).expect("its own");
         // From now on it may be there, whatever the answer is.
         may.push(Some(name.clone()));
-        let path = format!("/v1/kv/{key}?durability={durability}");
-        let answer = client.ask("PUT", &path, &value(&name))?;
-        assert!(matches!(answer.status, 201 | 204), "{key}: {} {}", answer.status, answer.text());
-        dots.told(&answer, key, Some(&name));
+        dots.put(client, key, durability, &name)?;
         if durability == "immediate" {
             *may = vec![Some(name)];
             self.acknowledged += 1;
@@ -144,6 +162,7 @@ impl Writer {
 
     /// What is there is what may be there, and is what counts from now on.
     pub(crate) fn check(&mut self, client: &Client, dots: &Dots) {
+        dots.read_sys(client);
         for (key, may) in &mut self.keys {
             let shown = dots.read(client, key);
             assert!(may.contains(&shown), "{key} shows {shown:?} and not one of {may:?}");
