@@ -191,7 +191,7 @@ impl Size {
 
     /// Of the records on average, and of those that will be made.
     fn entry_bytes(self) -> u64 {
-        if self.entries == 0 { ENTRY_BYTES } else { self.bytes / self.entries + 1 }
+        self.bytes.checked_div(self.entries).map_or(ENTRY_BYTES, |bytes| bytes + 1)
     }
 }
 
