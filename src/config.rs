@@ -76,6 +76,12 @@ impl Config {
     /// Where a node listens unless told otherwise.
     pub const LISTEN_DEFAULT: &str = "127.0.0.1:7400";
 
+    /// How long a delete is remembered unless told otherwise.
+    pub const TOMBSTONE_AGE_DEFAULT: Duration = Duration::from_secs(3_600);
+
+    /// How many deletes are remembered at most unless told otherwise.
+    pub const TOMBSTONE_COUNT_DEFAULT: usize = 100_000;
+
     /// No key may be allowed to be longer than this: a key must fit into a frame with room to spare.
     pub const KEY_BYTES_CEILING: usize = crate::Key::BYTES_MAX;
 
@@ -96,8 +102,8 @@ impl Config {
             key_bytes_max: 1_024,
             value_bytes_max: 1024 * 1024,
             clock_drift: Duration::from_secs(60),
-            tombstone_age: Duration::from_secs(3_600),
-            tombstone_count: 100_000,
+            tombstone_age: Self::TOMBSTONE_AGE_DEFAULT,
+            tombstone_count: Self::TOMBSTONE_COUNT_DEFAULT,
             profile: Profile::Lan,
         }
     }

@@ -80,8 +80,8 @@ impl Store {
     /// # Errors
     ///
     /// [`Error::Listen`] if the address cannot be had; [`Error::InvalidConfig`] if the secret cannot be used, or is not
-    /// that of the data directory; [`Error::InUse`], [`Error::Damaged`], [`Error::NewerFormat`], [`Error::Storage`] and
-    /// [`Error::Io`] of the data directory. Nothing was started then, and nothing changed.
+    /// that of the data directory; [`Error::InUse`], [`Error::Damaged`], [`Error::NewerFormat`] and [`Error::Io`] of
+    /// the data directory. Nothing was started then, and nothing changed.
     pub async fn open(config: Config) -> Result<Self, Error> {
         Self::open_with_progress(config, |_, _| {}).await
     }

@@ -174,6 +174,7 @@ fn bad_usage_ends_with_2() {
         &["node", "--in-memory", "--data-dir", "d"],
         &["node", "--in-memory", "--listen", "here"],
         &["node", "--in-memory", "--http", "here"],
+        &["node", "--in-memory", "--tombstone-age", "5"],
         &["demo", "--nodes", "0"],
         &["watch"],
     ] {

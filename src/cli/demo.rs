@@ -5,6 +5,7 @@ use super::args::DemoArgs;
 use super::failure::Failure;
 use super::output::Output;
 use super::process;
+use super::progress::Reading;
 use super::running::Running;
 use super::shell::{self, DemoNode, Shell};
 use crate::http::Access;
@@ -57,7 +58,7 @@ async fn start(count: u16, ending: &CancellationToken, output: Output) -> Result
         listener.set_nonblocking(true)?;
         let access = Access::anonymous(listener.local_addr()?);
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let node = Running::start(config, listener, access, ending.child_token()).await?;
+        let node = Running::start(config, listener, access, ending.child_token(), Reading::new(output)).await?;
         node.announce(output)?;
         nodes.push(node);
     }

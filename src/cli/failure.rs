@@ -65,7 +65,19 @@ impl From<io::Error> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let kind = if matches!(error, Error::InvalidConfig { .. }) { Kind::Usage } else { Kind::Failed };
-        let hint = if matches!(error, Error::Listen { .. }) { "; give another address with --listen" } else { "" };
+        let hint = match &error {
+            Error::Listen { .. } => "; give another address with --listen",
+            Error::Io { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "; make room on it, or give another directory with --data-dir"
+                }
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                    "; make it writable, or give another directory with --data-dir"
+                }
+                _ => "",
+            },
+            _ => "",
+        };
         Self { kind, message: format!("{error}{hint}") }
     }
 }

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | `args`, `failure`, `output` | what goes in, and how it comes out |
 //! | `settings`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
-//! | `running`, `process` | a node's life, and that of the process around it |
+//! | `running`, `progress`, `process` | a node's life, and that of the process around it |
 //! | `node`, `demo`, `shell` | the commands that stay |
 //! | `client`, `keys`, `transfer`, `cluster` | the commands at a node |
 
@@ -19,6 +19,7 @@ mod node;
 mod output;
 mod plan;
 mod process;
+mod progress;
 mod running;
 mod secrets;
 mod settings;

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::output::Output;
 use super::plan::Plan;
 use super::process;
+use super::progress::Reading;
 use super::running::{Running, bind_http};
 use super::secrets::Origin;
 use super::settings::Settings;
@@ -23,7 +24,8 @@ async fn serve(plan: Plan, output: Output) -> Result<(), Failure> {
     let ending = CancellationToken::new();
     process::end_on_signals(ending.clone())?;
     let listener = bind_http(plan.http).await?;
-    let node = Running::start(plan.config, listener, plan.access, ending.clone()).await?;
+    let reading = Reading::new(output);
+    let node = Running::start(plan.config, listener, plan.access, ending.clone(), reading).await?;
     node.announce(output)?;
     if !output.json {
         introduce(&node, plan.data_dir.as_deref(), &plan.origin, output)?;

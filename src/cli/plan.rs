@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::secrets::{self, Origin, SECRET_FILE};
 use super::settings::{ProfileName, Settings};
-use crate::http::Access;
+use crate::http::{Access, duration};
 use crate::{Config, ConfigBuilder, Profile, Secret};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -33,19 +33,31 @@ impl Plan {
         check(&settings, &join)?;
         let (secret, origin) = secret(settings.secret_file.as_deref(), data_dir.as_deref(), !join.is_empty())?;
         let shell = settings.shell == Some(true);
-        let config = config(settings, join, data_dir.as_deref(), secret);
+        let config = config(settings, join, data_dir.as_deref(), secret)?;
         Ok(Self { config, http, access, token, shell, data_dir, origin })
     }
 }
 
 /// A wrong setting is told before anything is written to disk; the secret does not matter for that.
 fn check(settings: &Settings, join: &[String]) -> Result<(), Failure> {
-    config(settings.clone(), join.to_vec(), None, Secret::random(&mut rand::rng())).build()?;
+    config(settings.clone(), join.to_vec(), None, Secret::random(&mut rand::rng()))?.build()?;
     Ok(())
 }
 
-fn config(settings: Settings, join: Vec<String>, data_dir: Option<&Path>, secret: Secret) -> ConfigBuilder {
+fn config(
+    settings: Settings,
+    join: Vec<String>,
+    data_dir: Option<&Path>,
+    secret: Secret,
+) -> Result<ConfigBuilder, Failure> {
     let mut config = Config::builder().secret(secret).join(join);
+    config = match settings.tombstone_age.as_deref().map(duration::parse).transpose() {
+        Ok(age) => config.tombstone_retention(
+            age.unwrap_or(Config::TOMBSTONE_AGE_DEFAULT),
+            settings.tombstone_count.unwrap_or(Config::TOMBSTONE_COUNT_DEFAULT),
+        ),
+        Err(problem) => return Err(Failure::usage(format!("tombstone_age: {problem}"))),
+    };
     config = match data_dir {
         Some(directory) => config.data_dir(directory),
         None => config.in_memory(),
@@ -59,9 +71,9 @@ fn config(settings: Settings, join: Vec<String>, data_dir: Option<&Path>, secret
     if let Some(advertise) = settings.advertise {
         config = config.advertise(advertise);
     }
-    match settings.profile {
+    Ok(match settings.profile {
         None | Some(ProfileName::Lan) => config.profile(Profile::Lan),
-    }
+    })
 }
 
 /// `IP:PORT` or `http://IP:PORT`, as for clients.
@@ -148,6 +160,21 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(others(&settings), ["10.0.0.2:7400"]);
+    }
+
+    #[test]
+    fn how_long_deletes_are_remembered_can_be_said() {
+        let config = |age: Option<&str>, count| {
+            let settings =
+                Settings { tombstone_age: age.map(str::to_owned), tombstone_count: count, ..Settings::default() };
+            config(settings, Vec::new(), None, Secret::random(&mut rand::rng()))
+        };
+        let built = |age, count| config(age, count).expect("durations").build().expect("settings");
+        let said = built(Some("90s"), Some(7));
+        assert_eq!((said.tombstone_age.as_secs(), said.tombstone_count), (90, 7));
+        let default = built(None, None);
+        assert_eq!((default.tombstone_age, default.tombstone_count), (Config::TOMBSTONE_AGE_DEFAULT, 100_000));
+        assert!(config(Some("90"), None).is_err());
     }
 
     #[test]

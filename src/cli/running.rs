@@ -2,6 +2,7 @@
 
 use super::failure::Failure;
 use super::output::Output;
+use super::progress::Reading;
 use crate::http::{self, Access, App, Limits};
 use crate::{ConfigBuilder, Store};
 use serde_json::json;
@@ -37,13 +38,14 @@ impl Running {
         listener: TcpListener,
         access: Access,
         ending: CancellationToken,
+        mut reading: Reading,
     ) -> Result<Self, Failure> {
         let http = listener.local_addr()?;
         let mut config = config.build()?;
         config.http = reachable(http, config.advertise.as_deref(), config.listen);
         let limits = Limits { key_bytes_max: config.key_bytes_max, value_bytes_max: config.value_bytes_max };
         let name = config.name.clone();
-        let store = Store::open(config).await?;
+        let store = Store::open_with_progress(config, move |read, of| reading.show(read, of)).await?;
         let app = App { store: store.clone(), limits, ending: ending.clone() };
         let server = tokio::spawn(http::serve(listener, http::router(app, access), ending.clone()));
         Ok(Self { store, name, http, server })

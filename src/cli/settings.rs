@@ -58,6 +58,12 @@ pub(super) struct Settings {
     /// The cluster's secret, 64 hexadecimal digits [default: TIDINGS_SECRET, or the data directory's]
     #[arg(long, value_name = "FILE")]
     pub(super) secret_file: Option<PathBuf>,
+    /// How long a delete is remembered: a node away for longer costs more when it returns [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) tombstone_age: Option<String>,
+    /// How many deletes are remembered at most [default: 100000]
+    #[arg(long, value_name = "N")]
+    pub(super) tombstone_count: Option<usize>,
     /// How it trades traffic for speed [default: lan]
     #[arg(long)]
     pub(super) profile: Option<ProfileName>,
@@ -102,6 +108,8 @@ impl Settings {
             data_dir: if storage { self.data_dir } else { below.data_dir },
             in_memory: if storage { self.in_memory } else { below.in_memory },
             secret_file: self.secret_file.or(below.secret_file),
+            tombstone_age: self.tombstone_age.or(below.tombstone_age),
+            tombstone_count: self.tombstone_count.or(below.tombstone_count),
             profile: self.profile.or(below.profile),
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),

@@ -91,6 +91,10 @@ impl Process {
         assert!(sent.success());
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn wait(&mut self) -> ExitStatus {
         let mut status = None;
         eventually("the process ends", || {
@@ -168,13 +172,30 @@ impl Node {
     }
 
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: impl AsSendBody) -> Answer {
-        let agent: Agent = Agent::config_builder().http_status_as_error(false).proxy(None).build().into();
-        let mut request = ureq::http::Request::builder().method(method).uri(format!("{}{path}", self.http));
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        Answer::of(agent.run(request.body(body).expect("a request")).expect("an answer"))
+        ask(&agent(), &self.http, method, path, headers, body).expect("an answer")
     }
+}
+
+/// A client that takes every status for an answer, and goes on with its connections.
+pub fn agent() -> Agent {
+    let config = Agent::config_builder().http_status_as_error(false).proxy(None);
+    config.timeout_global(Some(PATIENCE * 3)).build().into()
+}
+
+/// Asks a node that may end meanwhile.
+pub fn ask(
+    agent: &Agent,
+    http: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl AsSendBody,
+) -> Result<Answer, ureq::Error> {
+    let mut request = ureq::http::Request::builder().method(method).uri(format!("{http}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    Answer::of(agent.run(request.body(body).expect("a request"))?)
 }
 
 /// `node` in a directory, on ports that the system chooses.
@@ -201,10 +222,10 @@ pub struct Answer {
 }
 
 impl Answer {
-    fn of(response: Response<Body>) -> Self {
+    fn of(response: Response<Body>) -> Result<Self, ureq::Error> {
         let (parts, body) = response.into_parts();
-        let body = body.into_with_config().limit(u64::MAX).read_to_vec().expect("a body");
-        Self { status: parts.status.as_u16(), headers: parts.headers, body }
+        let body = body.into_with_config().limit(u64::MAX).read_to_vec()?;
+        Ok(Self { status: parts.status.as_u16(), headers: parts.headers, body })
     }
 
     pub fn header(&self, name: &str) -> Option<&str> {

@@ -118,7 +118,7 @@ impl Storage for Directory {
     }
 
     fn commit(&mut self, batch: &Batch) -> Result<(), StorageError> {
-        self.engine.commit(batch)?;
+        self.engine.commit(batch).map_err(|error| error.at(&self.path))?;
         self.entries = batch.entries();
         // It is durable, whatever becomes of the note.
         if let Err(error) = self.note(batch.number()) {
@@ -128,11 +128,11 @@ impl Storage for Directory {
     }
 
     fn reopen(&mut self) -> Result<(), StorageError> {
-        self.engine.reopen()
+        self.engine.reopen().map_err(|error| error.at(&self.path))
     }
 
     fn snapshot(&self) -> Result<Box<dyn Snapshot>, StorageError> {
-        self.engine.snapshot()
+        self.engine.snapshot().map_err(|error| error.at(&self.path))
     }
 
     fn bytes(&self) -> u64 {
@@ -191,7 +191,7 @@ impl Size {
 
     /// Of the records on average, and of those that will be made.
     fn entry_bytes(self) -> u64 {
-        if self.entries == 0 { ENTRY_BYTES } else { self.bytes / self.entries + 1 }
+        self.bytes.checked_div(self.entries).map_or(ENTRY_BYTES, |bytes| bytes + 1)
     }
 }
 
@@ -329,7 +329,7 @@ fn damaged(path: &Path, error: &StorageError) -> Error {
         StorageProblem::Damaged => {
             Error::Damaged { path: path.display().to_string(), problem: format!("{error}; {WAY_OUT}") }
         }
-        _ => Error::Storage { source: error.clone() },
+        _ => io_error(path, error.clone().into_io()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Why the disk does not do what it should. Not responsible for what follows from it: the driver is.
 
 use std::io;
+use std::path::Path;
 
 /// What is wrong with the disk, as far as its owner can do something about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +34,22 @@ impl StorageError {
         Self::new(StorageProblem::of(error), error.to_string())
     }
 
+    /// The same, with the directory where it is.
+    pub(crate) fn at(self, directory: &Path) -> Self {
+        Self { detail: format!("{}: {}", directory.display(), self.detail), ..self }
+    }
+
+    /// For those who have not started anything yet: what is said of writing that goes on does not concern them.
+    pub(crate) fn into_io(self) -> io::Error {
+        let kind = match self.problem {
+            StorageProblem::Full => io::ErrorKind::StorageFull,
+            StorageProblem::ReadOnly => io::ErrorKind::ReadOnlyFilesystem,
+            StorageProblem::Damaged => io::ErrorKind::InvalidData,
+            StorageProblem::Failed => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, format!("{}: {}", self.what(), self.detail))
+    }
+
     /// What kind of problem it is.
     pub const fn problem(&self) -> StorageProblem {
         self.problem
@@ -62,7 +79,12 @@ impl StorageProblem {
         match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => Self::ReadOnly,
-            io::ErrorKind::InvalidData => Self::Damaged,
+            // A file that is missing, is too short, or is where none should be: the engine made them all itself.
+            io::ErrorKind::InvalidData
+            | io::ErrorKind::NotFound
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::InvalidInput => Self::Damaged,
             _ => Self::Failed,
         }
     }
