@@ -2,20 +2,11 @@
 
 use crate::crdt::ReplicaId;
 use crate::runtime::clock::SystemClock;
-use crate::runtime::storage::checkpoint::{self, Block, Checkpoint, Intake, Restored, Verified, each_block};
+use crate::runtime::storage::checkpoint::{self, Checkpoint, Intake, Restored, Verified, each_block};
 use crate::{Error, Store};
-use bytes::Bytes;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Duration;
-use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// Blocks on their way to a client: with the one being made they are all that the node holds of a checkpoint.
-const BLOCKS_MAX: usize = 4;
-/// A client that takes nothing for so long has gone.
-const STALLED_MAX: Duration = Duration::from_secs(60);
 
 impl Store {
     /// Copies the state, as it is durable at one moment, to a new directory, while reads and writes go on.
@@ -67,29 +58,6 @@ impl Store {
             taken?.ok_or(Error::Closed)
         };
         tokio::task::spawn_blocking(copy).await.map_err(|_| Error::Interrupted)?
-    }
-
-    /// The blocks of a checkpoint, made as they are taken. An error is the last of them; whole is what had an end.
-    #[cfg_attr(not(feature = "cli"), expect(dead_code))]
-    pub(crate) async fn checkpoint_blocks(&self) -> Result<mpsc::Receiver<Result<Bytes, Error>>, Error> {
-        let (snapshot, taken_ms, store) = (self.snapshot().await?, now_ms(), self.clone());
-        let (blocks, taken) = mpsc::channel(BLOCKS_MAX);
-        let runtime = Handle::current();
-        let send = move |block: Result<Bytes, Error>| {
-            let sent = runtime.block_on(tokio::time::timeout(STALLED_MAX, blocks.send(block)));
-            if matches!(sent, Ok(Ok(()))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        };
-        tokio::task::spawn_blocking(move || {
-            let mut each = |block: Block| match store.is_closed() {
-                true => ControlFlow::Break(()),
-                false => send(Ok(block.into_bytes().into())),
-            };
-            if let Err(error) = each_block(&*snapshot, taken_ms, &mut each) {
-                tracing::warn!(%error, "a checkpoint has failed");
-                let _ = send(Err(error));
-            }
-        });
-        Ok(taken)
     }
 }
 

@@ -98,7 +98,11 @@ impl Directory {
         };
         let kept = load(&engine, path, drift_ms, progress)?;
         let found = kept.as_ref().map_or(0, Kept::commits);
-        if found < durable { Err(incomplete(path, durable, found)) } else { Ok(kept.map(|kept| (kept, engine.bytes()))) }
+        if found < durable {
+            Err(incomplete(path, durable, found))
+        } else {
+            Ok(kept.map(|kept| (kept, engine.bytes())))
+        }
     }
 
     /// A directory that does not open before [`end_restore`](Self::end_restore). It holds nothing, or what an interrupted
@@ -245,7 +249,9 @@ pub(super) fn check_vacant(path: &Path) -> Result<(), Error> {
     };
     let names = names.collect::<io::Result<Vec<_>>>().map_err(|source| io_error(path, source))?;
     let unfinished = names.iter().any(|name| name == RESTORING_FILE) && !names.iter().any(|name| name == FORMAT_FILE);
-    let left = |name: &String| [RESTORING_FILE, COMMITS_FILE, "format.new"].contains(&&name[..]) || name.starts_with(STATE_PREFIX);
+    let left = |name: &String| {
+        [RESTORING_FILE, COMMITS_FILE, "format.new"].contains(&&name[..]) || name.starts_with(STATE_PREFIX)
+    };
     if names.iter().all(|name| name == LOCK_FILE || unfinished && left(name)) {
         return Ok(());
     }

@@ -90,6 +90,7 @@ impl Block {
         &self.bytes
     }
 
+    #[cfg(feature = "cli")]
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.bytes
     }

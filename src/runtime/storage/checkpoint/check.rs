@@ -86,8 +86,7 @@ pub(super) fn check(path: &Path, loader: Loader, progress: Progress<'_>) -> Resu
 fn names(path: &Path) -> Result<Vec<String>, Error> {
     let entries = fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>);
     let entries = entries.map_err(|source| io_error(path, source))?;
-    let mut names: Vec<String> =
-        entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     if names.iter().any(|name| name == MANIFEST_FILE || name.starts_with(DATA_PREFIX)) {
         return Ok(names);
@@ -154,14 +153,14 @@ impl<'a> Check<'a> {
                 return Ok(());
             }
         };
-        let mut source = Source { file: BufReader::with_capacity(1 << 18, file), bytes: 0, hasher: blake3::Hasher::new() };
+        let mut source =
+            Source { file: BufReader::with_capacity(1 << 18, file), bytes: 0, hasher: blake3::Hasher::new() };
         while self.block(name, &mut source)? {
             progress(self.bytes + source.bytes);
         }
         self.bytes += source.bytes;
-        let whole = |told: &DataFile| {
-            told.bytes == source.bytes && told.blake3 == source.hasher.finalize().to_hex().as_str()
-        };
+        let whole =
+            |told: &DataFile| told.bytes == source.bytes && told.blake3 == source.hasher.finalize().to_hex().as_str();
         if self.damaged.len() == before && told.is_some_and(|told| !whole(told)) {
             self.damage(name, None, "it is not the file that was written: its length or checksum is another");
             self.number = None;

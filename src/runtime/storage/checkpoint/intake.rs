@@ -28,11 +28,13 @@ impl Intake {
     }
 
     /// The number that the next block has.
+    #[cfg(feature = "cli")]
     pub(crate) fn number(&self) -> u64 {
         self.tally.blocks()
     }
 
     /// How many records have come, and how many there are about: each entry is one, and few are none.
+    #[cfg(feature = "cli")]
     pub(crate) fn progress(&self) -> (u64, u64) {
         let records = self.tally.records();
         (records, self.writer.as_ref().map_or(0, |(_, about)| about.entries.max(records)))

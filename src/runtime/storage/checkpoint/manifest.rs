@@ -126,6 +126,10 @@ impl Manifest {
         }
         let manifest: Self = serde_json::from_str(&json).map_err(|_| damaged("it lacks what a manifest has"))?;
         let in_order = manifest.files.iter().enumerate().all(|(index, file)| file.name == file_name(index));
-        if manifest.about().is_none() || !in_order { Err(damaged("it cannot be what was written")) } else { Ok(manifest) }
+        if manifest.about().is_none() || !in_order {
+            Err(damaged("it cannot be what was written"))
+        } else {
+            Ok(manifest)
+        }
     }
 }

@@ -15,11 +15,12 @@ mod intake;
 mod manifest;
 mod restore;
 mod stream;
-mod writer;
 #[cfg(test)]
 mod tests;
+mod writer;
 
-pub(crate) use block::{Block, BlockError};
+#[cfg(feature = "cli")]
+pub(crate) use block::Block;
 pub(crate) use check::verify;
 pub(crate) use intake::Intake;
 pub(crate) use restore::restore;

@@ -49,6 +49,8 @@ fn damaged(checkpoint: &Path, checked: &Checked) -> Error {
         0 | 1 => String::new(),
         count => format!(" (and {} more)", count - 1),
     };
-    let problem = format!("{first}{more}; nothing was restored: \"tidings verify {path}\" names all of it, take another checkpoint");
+    let problem = format!(
+        "{first}{more}; nothing was restored: \"tidings verify {path}\" names all of it, take another checkpoint"
+    );
     Error::Damaged { path: path.to_string(), problem }
 }

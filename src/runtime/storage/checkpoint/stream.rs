@@ -75,6 +75,7 @@ impl Tally {
         self.hasher.update(block.bytes());
     }
 
+    #[cfg(feature = "cli")]
     pub(super) fn blocks(&self) -> u64 {
         self.blocks
     }
@@ -107,7 +108,11 @@ pub(crate) fn each_block(
     let mut outcome = Ok(ControlFlow::Continue(()));
     let read = snapshot.for_each(&mut |key, value| {
         outcome = source.record(key, value, each);
-        if matches!(outcome, Ok(ControlFlow::Continue(()))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if matches!(outcome, Ok(ControlFlow::Continue(()))) {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     });
     read.map_err(|source| Error::Storage { source })?;
     match outcome? {

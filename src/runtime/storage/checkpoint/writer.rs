@@ -133,7 +133,8 @@ fn is_vacant(directory: &Path) -> io::Result<bool> {
 
 /// `DIR.partial`.
 fn partial_of(directory: &Path) -> Result<PathBuf, Error> {
-    let name = directory.file_name().ok_or_else(|| refuse(directory, "it has no name of its own; give one that has"))?;
+    let name =
+        directory.file_name().ok_or_else(|| refuse(directory, "it has no name of its own; give one that has"))?;
     let mut partial = name.to_owned();
     partial.push(".partial");
     Ok(directory.with_file_name(partial))
