@@ -9,8 +9,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-/// A data file is closed when it has so much: small enough to be copied again when it breaks.
-const FILE_BYTES: u64 = 64 << 20;
+/// A data file is closed when it has so much: small enough to be copied again when it breaks. Tests want several.
+const FILE_BYTES: u64 = if cfg!(test) { 160 << 10 } else { 64 << 20 };
 
 /// Writes `DIR.partial`, which becomes `DIR` at the end, and is removed if there is none.
 #[derive(Debug)]
