@@ -68,11 +68,7 @@ impl Directory {
         let commits = File::options().read(true).write(true).create(true).truncate(false).open(&commits_path);
         let commits = commits.map_err(|source| io_error(&commits_path, source))?;
         let durable = read_commits(&commits).map_err(|source| io_error(&commits_path, source))?;
-        let (kept, size) = load(&engine, path, drift_ms, progress)?;
-        let found = kept.as_ref().map_or(0, Kept::commits);
-        if found < durable {
-            return Err(incomplete(path, durable, found));
-        }
+        let (kept, size) = load(&engine, path, durable, drift_ms, progress)?;
         let kept = kept.unwrap_or_else(|| Kept::nothing(fresh, drift_ms));
         let (path, entry_bytes) = (path.to_owned(), size.entry_bytes());
         let directory = Self { path, engine, commits, entries: size.entries, entry_bytes, _lock: lock };
@@ -131,13 +127,8 @@ impl Directory {
             Ok(commits) => read_commits(&commits).map_err(|source| io_error(path, source))?,
             Err(_) => 0,
         };
-        let kept = load(&engine, path, drift_ms, progress)?;
-        let found = kept.as_ref().map_or(0, Kept::commits);
-        if found < durable {
-            Err(incomplete(path, durable, found))
-        } else {
-            Ok(kept.map(|kept| (kept, engine.bytes())))
-        }
+        let (kept, _) = load(&engine, path, durable, drift_ms, progress)?;
+        Ok(kept.map(|kept| (kept, bytes_on_disk(engine.directory()))))
     }
 
     /// A directory that does not open before [`end_restore`](Self::end_restore). It holds nothing, or what an interrupted
@@ -156,12 +147,13 @@ impl Directory {
         fs::create_dir(&state).map_err(refuse)?;
         let engine = Engine::open(&state).map_err(|error| damaged(path, &error))?;
         let commits = File::create(path.join(COMMITS_FILE)).map_err(refuse)?;
-        Ok(Self { path: path.to_owned(), engine, commits, _lock: lock })
+        let path = path.to_owned();
+        Ok(Self { path, engine, commits, entries: 0, entry_bytes: ENTRY_BYTES, _lock: lock })
     }
 
     /// The state is whole: from now on the directory opens.
     pub(crate) fn end_restore(self) -> Result<(), Error> {
-        let Self { path, engine, commits, _lock } = self;
+        let Self { path, engine, commits, _lock, .. } = self;
         drop(engine);
         let end = || {
             commits.sync_all()?;
@@ -218,8 +210,15 @@ impl Storage for Directory {
     }
 }
 
-/// Reads the state of a directory that another process may not have; it is not changed.
-fn load(engine: &Engine, path: &Path, drift_ms: u64, progress: Progress<'_>) -> Result<(Option<Kept>, Size), Error> {
+/// Reads the state of a directory that another process may not have, of which so many commits were durable; it is not
+/// changed.
+fn load(
+    engine: &Engine,
+    path: &Path,
+    durable: u64,
+    drift_ms: u64,
+    progress: Progress<'_>,
+) -> Result<(Option<Kept>, Size), Error> {
     let snapshot = engine.snapshot().map_err(|error| damaged(path, &error))?;
     let (mut loader, mut outcome, mut size) = (Loader::new(drift_ms), Ok(()), Size::default());
     let read = snapshot.for_each(&mut |key, value| {
@@ -230,11 +229,14 @@ fn load(engine: &Engine, path: &Path, drift_ms: u64, progress: Progress<'_>) -> 
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     read.map_err(|error| damaged(path, &error))?;
-    if size.entries == 0 {
-        return Ok((None, size));
+    let kept = match size.entries {
+        0 => None,
+        _ => Some(outcome.and_then(|()| loader.finish()).map_err(|damage| not_a_state(path, &damage))?),
+    };
+    match kept.as_ref().map_or(0, Kept::commits) {
+        found if found < durable => Err(incomplete(path, durable, found)),
+        _ => Ok((kept, size)),
     }
-    let kept = outcome.and_then(|()| loader.finish()).map_err(|damage| not_a_state(path, &damage))?;
-    Ok((Some(kept), size))
 }
 
 /// How much there is.
