@@ -13,6 +13,7 @@ use tidings::proto::durable::{Batch, Damage, Kept, Loader};
 /// The kinds of records, by the first byte of their keys.
 const REPLICA: u8 = 0x10;
 const CONTEXT: u8 = 0x11;
+const ENTRIES: [u8; 2] = [0x20, 0x21];
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -128,9 +129,10 @@ impl Disk {
         self.unsynced.iter().map(|(_, mark)| mark).chain([&self.mark])
     }
 
-    /// How many pending contexts are kept on it.
-    pub(crate) fn contexts(&self) -> usize {
-        self.records.keys().filter(|key| key[0] == CONTEXT).count()
+    /// How many pending contexts, and how many entries are kept on it.
+    pub(crate) fn contexts_and_entries(&self) -> (usize, usize) {
+        let count = |kinds: &[u8]| self.records.keys().filter(|key| kinds.contains(&key[0])).count();
+        (count(&[CONTEXT]), count(&ENTRIES))
     }
 
     /// What is durable, on another disk.
