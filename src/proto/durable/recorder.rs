@@ -19,6 +19,8 @@ pub struct Recorder {
     next_context: u64,
     /// Records of contexts of which nobody knows whether storage still has them.
     suspect_contexts: Vec<u64>,
+    /// Those that the last batch has deleted.
+    dropped_contexts: Vec<u64>,
     replicas_written: u32,
     reserved: u64,
     commits: u64,
@@ -45,6 +47,7 @@ impl Recorder {
             contexts: BTreeMap::new(),
             next_context: 0,
             suspect_contexts: Vec::new(),
+            dropped_contexts: Vec::new(),
             replicas_written: 0,
             reserved: 0,
             commits: 0,
@@ -83,6 +86,7 @@ impl Recorder {
     /// A batch has failed: nobody knows what storage has of it.
     pub(crate) fn distrust(&mut self) {
         self.suspect_contexts.extend(self.contexts.values().map(|(_, number)| *number));
+        self.suspect_contexts.append(&mut self.dropped_contexts);
         self.contexts.clear();
         self.all = true;
         self.peers_version = None;
@@ -211,9 +215,10 @@ impl Recorder {
             }
             kept
         });
-        for number in dropped.drain(..) {
-            batch.delete(|key| key.extend_from_slice(&record::context_key(number)));
+        for number in &*dropped {
+            batch.delete(|key| key.extend_from_slice(&record::context_key(*number)));
         }
+        self.dropped_contexts = std::mem::take(dropped);
     }
 }
 
