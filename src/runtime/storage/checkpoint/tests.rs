@@ -329,7 +329,7 @@ fn a_changed_byte_of_any_file_is_found_and_named() {
             let mut rng = StdRng::seed_from_u64(seed);
             let at = rng.random_range(0..whole.len());
             taken.change(&name, |bytes| bytes[at] ^= rng.random_range(1..=255));
-            assert_eq!(taken.damaged(), [name.clone()], "seed {seed}: byte {at} of {name}");
+            assert_eq!(taken.damaged(), [&name[..]], "seed {seed}: byte {at} of {name}");
             let part = taken.verify().damaged.remove(0);
             let within = part.offset.is_none_or(|offset| (offset..offset + (70 << 10)).contains(&(at as u64)));
             assert!(within, "seed {seed}: byte {at} is not in the block at {part}");
@@ -346,13 +346,13 @@ fn a_file_that_is_cut_off_missing_or_too_many_is_found_and_named() {
         for keep in [0.0, 0.5, 0.999] {
             let whole = fs::read(taken.path(&name)).expect("it is there");
             taken.change(&name, |bytes| bytes.truncate((bytes.len() as f64 * keep) as usize));
-            assert_eq!(taken.damaged(), [name.clone()], "{keep} of {name}");
+            assert_eq!(taken.damaged(), [&name[..]], "{keep} of {name}");
             fs::write(taken.path(&name), whole).expect("it is written");
         }
         taken.change(&name, |bytes| bytes.push(0));
-        assert_eq!(taken.damaged(), [name.clone()], "one byte more in {name}");
+        assert_eq!(taken.damaged(), [&name[..]], "one byte more in {name}");
         fs::remove_file(taken.path(&name)).expect("it is there");
-        assert_eq!(taken.damaged(), [name.clone()], "without {name}");
+        assert_eq!(taken.damaged(), [&name[..]], "without {name}");
     }
     let taken = Taken::new();
     for name in ["records-000005", "records-000000", "something"] {
@@ -437,7 +437,7 @@ fn an_interrupted_restore_leaves_no_directory_that_opens_and_can_be_begun_anew()
     for batches in 0..3 {
         let mut directory = Directory::begin_restore(&taken.data_dir).expect("it is not there, or unfinished");
         let (mut kept, mut left) = (Kept::nothing(identity(), 60_000), batches);
-        (0..100_u8).for_each(|i| drop(kept.map.put(&[b'a', i], b"value", NOW)));
+        (0..100_u8).for_each(|i| _ = kept.map.put(&[b'a', i], b"value", NOW));
         let stopped = kept.whole(200, |batch| {
             left = if left == 0 { return Err(()) } else { left - 1 };
             directory.commit(batch).map_err(|error| panic!("{error}"))
