@@ -10,6 +10,11 @@ use crate::oracle::Shown;
 use std::collections::BTreeMap;
 use tidings::proto::durable::{Batch, Damage, Kept, Loader};
 
+/// The kinds of records, by the first byte of their keys.
+const REPLICA: u8 = 0x10;
+const CONTEXT: u8 = 0x11;
+const ENTRIES: [u8; 2] = [0x20, 0x21];
+
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// What a node showed when a commit of it began: what is there again, when that commit is the last that was kept.
@@ -45,8 +50,7 @@ pub(crate) enum Tear {
 
 impl Tear {
     fn leaves(self, key: &[u8]) -> bool {
-        // The kinds of records, by their first byte.
-        let (of_replica, of_context) = (key[0] == 0x10, key[0] == 0x11);
+        let (of_replica, of_context) = (key[0] == REPLICA, key[0] == CONTEXT);
         match self {
             Self::OnlyReplicas => of_replica,
             Self::NoReplicas => !of_replica,
@@ -123,6 +127,12 @@ impl Disk {
     /// Of all that a crash may yet bring back.
     pub(crate) fn marks(&self) -> impl Iterator<Item = &Mark> {
         self.unsynced.iter().map(|(_, mark)| mark).chain([&self.mark])
+    }
+
+    /// How many pending contexts, and how many entries are kept on it.
+    pub(crate) fn contexts_and_entries(&self) -> (usize, usize) {
+        let count = |kinds: &[u8]| self.records.keys().filter(|key| kinds.contains(&key[0])).count();
+        (count(&[CONTEXT]), count(&ENTRIES))
     }
 
     /// What is durable, on another disk.
