@@ -54,7 +54,7 @@ impl Boots {
         let peer = self.peers.entry(id).or_default();
         let known = peer.cloned;
         let position = peer.heard.iter().position(|heard| heard.boot == boot);
-        if position.is_some_and(|position| position + 1 < peer.heard.len()) {
+        if !known && position.is_some_and(|position| position + 1 < peer.heard.len()) {
             peer.cloned = true;
             // Those that came after it may have been linked until now.
             peer.heard.iter_mut().for_each(|heard| heard.at = now);
