@@ -98,6 +98,14 @@ pub enum Error {
         /// What is wrong with it, and the way out.
         problem: String,
     },
+    /// A directory cannot be used for what was asked. Nothing changed; give another one.
+    #[error("{path}: {problem}")]
+    WrongDirectory {
+        /// Which one.
+        path: String,
+        /// Why, and which would be right.
+        problem: String,
+    },
     /// The disk cannot be read, or not be relied on. Nothing changed.
     #[error("{source}")]
     Storage {

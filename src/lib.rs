@@ -63,6 +63,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "net")]
+mod backup;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "net")]
@@ -83,6 +85,8 @@ mod store;
 mod types;
 
 #[cfg(feature = "net")]
+pub use backup::{restore, restore_with_progress, verify, verify_with_progress};
+#[cfg(feature = "net")]
 pub use config::{Config, ConfigBuilder, Profile, Storage};
 pub use crdt::{CausalContext, Delta, Dot, Key, Merged, OrMap, ReplicaId, Section, Timestamp};
 #[cfg(feature = "net")]
@@ -91,6 +95,8 @@ pub use error::Error;
 pub use proto::membership::MemberState;
 #[cfg(feature = "net")]
 pub use runtime::net::{CutSwitch, ParseSecretError, Secret};
+#[cfg(feature = "net")]
+pub use runtime::storage::checkpoint::{Checkpoint, DamagedPart, Restored, Verified, VerifiedKind};
 #[cfg(feature = "net")]
 pub use status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 #[cfg(feature = "net")]

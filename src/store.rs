@@ -436,6 +436,11 @@ impl Store {
         self.ask(|reply| Command::Snapshot { reply }).await
     }
 
+    /// Whether the node has ended: nothing more will come of what was asked of it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.commands.is_closed()
+    }
+
     // --- The end
 
     /// Leaves the cluster for good: says so in this node's record, then closes as [`close`](Self::close) does.

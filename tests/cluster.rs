@@ -5,6 +5,8 @@
 mod common;
 #[path = "replicas/dice.rs"]
 mod dice;
+#[path = "cluster/kept.rs"]
+mod kept;
 #[path = "cluster/mallory.rs"]
 mod mallory;
 #[path = "cluster/poison.rs"]

@@ -50,6 +50,12 @@ pub(super) enum Command {
     /// Write all records to stdout, as JSON lines in the order of key bytes
     #[command(after_help = "Examples:\n  tidings export > all.jsonl\n  tidings import all.jsonl --http 10.0.0.2:7480")]
     Export(ClientArgs),
+    /// Copy the state of a running node to a new directory
+    Checkpoint(At<CheckpointArgs>),
+    /// Make a data directory of a checkpoint, for a new replica
+    Restore(RestoreArgs),
+    /// Look whether a checkpoint or a data directory is whole
+    Verify(VerifyArgs),
     /// Show the nodes of the cluster
     Members(ClientArgs),
     /// Show, add and remove the peers that a node dials
@@ -164,6 +170,54 @@ Examples:
 pub(super) struct ImportArgs {
     /// The file; `-` is stdin
     pub(super) file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The node goes on taking reads and writes; what it copies is what was on its disk at one moment. The \
+directory is made on this machine, and appears under its name when it is whole; until then it is called DIR.partial. The \
+cluster's secret is not in it: keep that apart.
+
+Examples:
+  tidings checkpoint backups/monday
+  tidings checkpoint /mnt/backups/gateway-7 --http 10.0.0.7:7480"
+)]
+pub(super) struct CheckpointArgs {
+    /// The directory to be made; it may be there if it is empty
+    pub(super) dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The whole checkpoint is checked first, and nothing is written if any of it is damaged. What is restored \
+is a new replica of the same cluster: it may join the node that was copied, which may have gone on, and others restored \
+from the same checkpoint. The cluster's secret is not in a checkpoint: start the node with --secret-file.
+
+Example:
+  tidings restore backups/monday --data-dir data-2
+  tidings node --data-dir data-2 --secret-file cluster.secret --join 10.0.0.1:7400"
+)]
+pub(super) struct RestoreArgs {
+    /// The checkpoint
+    pub(super) dir: PathBuf,
+    /// The data directory to be made; it may be there if it is empty
+    #[arg(long, value_name = "NEW")]
+    pub(super) data_dir: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every byte of a checkpoint is compared with its checksums, and every record is read; of a data directory \
+every record is read, while no node runs on it. A checkpoint is not changed; of a data directory no record is, but the \
+engine puts its files in order as it does at each start. What is damaged is named, and ends it with 1.
+
+Examples:
+  tidings verify backups/monday
+  tidings verify ./tidings-data"
+)]
+pub(super) struct VerifyArgs {
+    /// A checkpoint, or the data directory of a node that does not run
+    pub(super) dir: PathBuf,
 }
 
 #[derive(Debug, Args)]

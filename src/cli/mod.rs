@@ -8,8 +8,10 @@
 //! | `running`, `progress`, `process` | a node's life, and that of the process around it |
 //! | `node`, `demo`, `shell` | the commands that stay |
 //! | `client`, `keys`, `transfer`, `cluster` | the commands at a node |
+//! | `backup` | checkpoints, at a node and without one |
 
 mod args;
+mod backup;
 mod client;
 mod cluster;
 mod demo;
@@ -60,6 +62,9 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::List(at) => at_node(at, |client, args| keys::list(client, args, output)),
         Command::Import(at) => at_node(at, |client, args| transfer::import(client, args, output)),
         Command::Export(args) => transfer::export(&Client::open(&args)?, output),
+        Command::Checkpoint(at) => at_node(at, |client, args| backup::checkpoint(client, args, output)),
+        Command::Restore(args) => backup::restore(&args, output),
+        Command::Verify(args) => backup::verify(&args, output),
         Command::Members(args) => cluster::members(&Client::open(&args)?, output),
         Command::Peers(args) => peers(&args, output),
         Command::Status(args) => cluster::status(&Client::open(&args)?, output),

@@ -92,7 +92,7 @@ fn free(near: SocketAddr, is_free: impl Fn(SocketAddr) -> bool) -> Option<Socket
 }
 
 /// As a shell reads it back.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()

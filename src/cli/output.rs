@@ -82,6 +82,24 @@ pub(super) fn ago(last_contact_ms: Option<u64>) -> String {
     last_contact_ms.map_or_else(|| "-".to_owned(), |ms| format!("{} ago", span(ms)))
 }
 
+/// A number of things, in groups of three digits.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+/// A number of bytes, in the unit that people would use.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{} kB", (bytes + 500) / 1_000),
+        1_000_000..10_000_000_000 => format!("{} MB", grouped((bytes + 500_000) / 1_000_000)),
+        _ => format!("{} GB", grouped((bytes + 500_000_000) / 1_000_000_000)),
+    }
+}
+
 fn span(ms: u64) -> String {
     match ms / 1_000 {
         0 => format!("{ms} ms"),
@@ -101,6 +119,12 @@ mod tests {
         assert_eq!(printable(b"a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(printable(b"\xff\0"), "\\xff\\x00");
         assert_eq!(printable("x".repeat(100).as_bytes()).chars().count(), CELL_CHARS_MAX + 1);
+    }
+
+    #[test]
+    fn large_numbers_can_be_read() {
+        assert_eq!([7, 1_000, 1_234_567].map(grouped), ["7", "1,000", "1,234,567"]);
+        assert_eq!([999, 96_400, 96_400_000, 12_345_678_901].map(size), ["999 bytes", "96 kB", "96 MB", "12 GB"]);
     }
 
     #[test]

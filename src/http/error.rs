@@ -76,6 +76,7 @@ impl From<Error> for ApiError {
             Error::InMemory => Self::new(StatusCode::CONFLICT, "in_memory", message),
             Error::InUse { .. }
             | Error::NewerFormat { .. }
+            | Error::WrongDirectory { .. }
             | Error::Damaged { .. }
             | Error::Listen { .. }
             | Error::Io { .. } => Self::unavailable("unavailable", message),

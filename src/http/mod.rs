@@ -4,11 +4,12 @@
 //! | file | |
 //! | --- | --- |
 //! | `request`, `error`, `values`, `duration`, `lines` | what routes share: how things are read and told |
-//! | `reading`, `writing`, `transfer`, `cluster`, `health` | the routes |
+//! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health` | the routes |
 //! | `auth` | who may use them |
 //! | `server` | the listening socket and its end |
 
 mod auth;
+mod checkpoint;
 mod cluster;
 pub(crate) mod duration;
 mod error;
@@ -88,7 +89,10 @@ fn timed() -> Router<App> {
 
 /// Routes that take as long as there is data.
 fn streams() -> Router<App> {
-    Router::new().route("/v1/import", post(transfer::import)).route("/v1/export", get(transfer::export))
+    Router::new()
+        .route("/v1/import", post(transfer::import))
+        .route("/v1/export", get(transfer::export))
+        .route("/v1/checkpoint", get(checkpoint::checkpoint))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -18,6 +18,10 @@ pub const CONTROL: u64 = 0;
 /// Why one of two links between the same nodes is closed: no fault, and nothing to be reported.
 pub const DUPLICATE: &str = "there is another link between the two";
 
+/// Why links are closed to all who say that they are the same replica. Whoever is told this has to say it aloud.
+pub const CLONED: &str =
+    "several processes run with this replica id: a copied data directory must not be started twice";
+
 /// How a link is used, for people to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkMode {

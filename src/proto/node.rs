@@ -4,9 +4,11 @@
 //! [`poll_output`](Node::poll_output) until it is empty; then wait until [`next_timeout`](Node::next_timeout) at the
 //! latest, and call `handle` with [`Input::Timeout`]. Of a node whose state is kept, `node/gate.rs` has the rest of it.
 //!
-//! This file has the contract, commands and timers; `node/links.rs` what links say, `node/spread.rs` what is told to
-//! whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records, `node/gate.rs` what may leave when.
+//! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
+//! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
+//! `node/gate.rs` what may leave when.
 
+mod boots;
 mod gate;
 mod links;
 mod members;
@@ -17,13 +19,15 @@ use super::codec;
 use super::config::NodeConfig;
 use super::dial::DialTable;
 use super::durable::Kept;
-use super::link::{CONTROL, Link, LinkId, LinkMode};
+use super::link::{CLONED, CONTROL, Link, LinkId, LinkMode};
 use super::message::{Begin, Message};
 use super::time::{Instant, Now};
 use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId, Section};
+use boots::Boots;
 use bytes::Bytes;
 use gate::Gate;
 use std::collections::{BTreeMap, VecDeque};
+use tracing::error;
 
 /// What happens to a node.
 #[derive(Clone, Debug)]
@@ -150,6 +154,7 @@ pub struct Node {
     map: OrMap,
     links: BTreeMap<LinkId, Link>,
     dials: DialTable,
+    boots: Boots,
     outputs: VecDeque<Output>,
     /// Of a node whose state is kept.
     gate: Option<Gate>,
@@ -202,6 +207,7 @@ impl Node {
             map,
             dials,
             links: BTreeMap::new(),
+            boots: Boots::default(),
             outputs: VecDeque::new(),
             gate: None,
             void: (0, 0),
@@ -290,6 +296,7 @@ impl Node {
 
     /// Deletes what the key shows; `None` if that is nothing.
     pub fn delete(&mut self, now: Now, key: Key<'_>) -> Option<Dot> {
+        debug_assert!(self.is_writable(), "whoever drives the node refuses writes while it is read-only");
         self.set_now(now);
         let dot = self.map.delete(key, now.wall_ms)?;
         self.on_local_write(key);
@@ -444,6 +451,7 @@ impl Node {
         let claimed = context.get(own);
         let lost = self.void.0 < claimed && claimed < self.void.1;
         if lost || claimed > self.map.context().get(own) {
+            error!(replica = %own, "a peer knows writes of this replica that are not here: {CLONED}");
             return Err(format!(
                 "it knows writes of {own} that are not here: two nodes run with one replica id, or a copy of a data \
                  directory was started, or the disk has lost what it had promised; to go on from an old copy, use \

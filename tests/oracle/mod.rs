@@ -65,6 +65,8 @@ struct Write {
 pub(crate) struct History {
     writes: BTreeMap<Name, Write>,
     by_key: Vec<Vec<Name>>,
+    /// Names up to here that no write has now will never be those of one.
+    void: Names,
     /// The latest time that any replica's clock has shown.
     clock_max: u64,
 }
@@ -74,8 +76,21 @@ impl Names {
         name.1 <= self.0[name.0]
     }
 
-    fn includes(&self, other: &Self) -> bool {
+    pub(crate) fn includes(&self, other: &Self) -> bool {
         self.0.iter().zip(other.0).all(|(&mine, theirs)| theirs <= mine)
+    }
+
+    pub(crate) fn join(&mut self, other: &Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(mine, theirs)| *mine = theirs.max(*mine));
+    }
+}
+
+impl Shown {
+    /// What it has incorporated as a whole, or of any key.
+    pub(crate) fn known(&self) -> Names {
+        let mut known = self.context;
+        self.keys.iter().for_each(|key| known.join(&key.context));
+        known
     }
 }
 
@@ -95,12 +110,35 @@ impl History {
             }
         }
         let write = Write { key, left, context: before.context, of_keys, overwritten_by: Vec::new() };
+        assert!(!self.void.contains(name), "{name:?} is void, and names a write");
         assert!(self.writes.insert(name, write).is_none(), "{name:?} was used twice");
         self.by_key.resize(self.by_key.len().max(key + 1), Vec::new());
         self.by_key[key].push(name);
     }
 
-    /// A write was lost in a crash, before anybody else knew of it.
+    /// The replica will use no name up to this for a write, though it has used some for what it has lost. It may use
+    /// those after it again: nobody was told of them.
+    pub(crate) fn make_void(&mut self, replica: usize, last: u64) {
+        self.void.0[replica] = last;
+    }
+
+    pub(crate) fn void_of(&self, replica: usize) -> u64 {
+        self.void.0[replica]
+    }
+
+    /// All writes of a replica after this one were lost in a crash, before anybody else knew of them.
+    pub(crate) fn forget_after(&mut self, replica: usize, last: u64) {
+        let lost: Vec<Name> = self.writes.range((replica, last + 1)..(replica + 1, 0)).map(|(name, _)| *name).collect();
+        lost.into_iter().for_each(|name| self.forget(name));
+    }
+
+    /// Nobody knows of any other write.
+    pub(crate) fn forget_beyond(&mut self, known: &Names) {
+        let lost: Vec<Name> = self.writes.keys().filter(|name| !known.contains(**name)).copied().collect();
+        lost.into_iter().for_each(|name| self.forget(name));
+    }
+
+    /// A write was lost before anybody else knew of it.
     pub(crate) fn forget(&mut self, name: Name) {
         if let Some(write) = self.writes.remove(&name) {
             self.by_key[write.key].retain(|&other| other != name);
@@ -108,9 +146,14 @@ impl History {
         }
     }
 
-    /// The names of all writes of a replica.
+    /// The last write of a replica.
     pub(crate) fn last_of(&self, replica: usize) -> u64 {
-        self.writes.range((replica, 0)..(replica + 1, 0)).next_back().map_or(0, |(name, _)| name.1)
+        self.last_within(replica, u64::MAX)
+    }
+
+    /// The last write of a replica up to that counter.
+    pub(crate) fn last_within(&self, replica: usize, end: u64) -> u64 {
+        self.writes.range((replica, 0)..=(replica, end)).next_back().map_or(0, |(name, _)| name.1)
     }
 
     /// The names of all writes.
@@ -118,6 +161,15 @@ impl History {
         let mut all = Names::default();
         (0..REPLICAS_MAX).for_each(|replica| all.0[replica] = self.last_of(replica));
         all
+    }
+
+    /// These are the names of all writes of a replica, and otherwise of none: void ones.
+    pub(crate) fn all_within(&self, replica: usize, names: &Names) -> Result<(), String> {
+        let (known, last, void) = (names.0[replica], self.last_of(replica), self.void.0[replica]);
+        if known == last || (last..=void).contains(&known) {
+            return Ok(());
+        }
+        Err(format!("knows {known} writes of {replica}, which has made {last}; up to {void} are void"))
     }
 
     /// A clock has shown this time.

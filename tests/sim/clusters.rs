@@ -1,6 +1,7 @@
 //! Clusters in virtual time: first faults of every kind, then all is mended, and everything is demanded.
 
 use crate::dice::for_each_seed;
+use crate::disk::Fault;
 use crate::timed::{Path, Timed, between};
 use crate::world::{START, address};
 use tidings::crdt::Retention;
@@ -13,7 +14,7 @@ fn forgetful(config: &mut NodeConfig, keep_ms: u64, chunk_entries: usize) {
     config.chunk_entries = chunk_entries;
 }
 
-fn a_cluster<'d>(dice: &'d mut crate::dice::Dice) -> Timed<'d> {
+fn a_cluster<'d>(dice: &'d mut crate::dice::Dice, on_disks: bool) -> Timed<'d> {
     let nodes = 2 + dice.below(4);
     let (keep_ms, chunk_entries) = (*dice.pick(&[0, 200, 2_000]), *dice.pick(&[1, 3, 4096]));
     let path = Path {
@@ -26,15 +27,20 @@ fn a_cluster<'d>(dice: &'d mut crate::dice::Dice) -> Timed<'d> {
     let mut timed = Timed::new(dice, 3);
     timed.path = path;
     for skew in skews {
-        timed.add(skew, |config| {
+        let configure = |config: &mut NodeConfig| {
             forgetful(config, keep_ms, chunk_entries);
             config.join = if star { vec![address(0)] } else { (0..nodes).map(address).collect() };
-        });
+        };
+        if on_disks {
+            timed.add_kept(skew, configure);
+        } else {
+            timed.add(skew, configure);
+        }
     }
     timed
 }
 
-fn fault(timed: &mut Timed<'_>) {
+fn network_fault(timed: &mut Timed<'_>) {
     let alive = timed.world.alive();
     let who = *timed.dice.pick(&alive);
     let (one, other) = timed.dice.two_below(alive.len());
@@ -45,11 +51,20 @@ fn fault(timed: &mut Timed<'_>) {
         75..88 => timed.mend(alive[one], alive[other]),
         88..92 => timed.mend_all(),
         92..97 => timed.reset_a_link(),
-        97..98 if timed.world.members.len() < crate::oracle::REPLICAS_MAX => restart(timed, who),
         _ => {
             let skew = timed.dice.below(2_000) as i64 - 1_000;
             timed.set_skew(who, skew);
         }
+    }
+}
+
+/// Of nodes in memory.
+fn fault(timed: &mut Timed<'_>) {
+    if timed.world.members.len() < crate::oracle::REPLICAS_MAX && timed.dice.percent(1) {
+        let who = *timed.dice.pick(&timed.world.alive());
+        restart(timed, who);
+    } else {
+        network_fault(timed);
     }
 }
 
@@ -60,6 +75,9 @@ fn restart(timed: &mut Timed<'_>, who: usize) {
 }
 
 fn write(timed: &mut Timed<'_>, who: usize) {
+    if !timed.node(who).is_writable() {
+        return;
+    }
     let key = timed.dice.below(3);
     match timed.dice.below(10) {
         0..5 => drop(timed.delete(who, key)),
@@ -71,11 +89,51 @@ fn write(timed: &mut Timed<'_>, who: usize) {
     }
 }
 
+/// What happens to nodes that have disks.
+fn disk_fault(timed: &mut Timed<'_>) {
+    let alive = timed.world.alive();
+    let who = *timed.dice.pick(&alive);
+    match timed.dice.below(100) {
+        0..60 => {
+            timed.dice.tell(|| format!("node {who} crashes"));
+            timed.crash(who);
+        }
+        60..80 => {
+            let faults = [Fault::Full, Fault::Sync { stays: false }, Fault::Sync { stays: true }];
+            timed.world.disk(who).fault = *timed.dice.pick(&faults);
+        }
+        _ => timed.mend_disk(who),
+    }
+}
+
+/// Crashes, and disks that fail, in time: links that are dead on one side only, commits that take longer than frames.
+#[test]
+fn clusters_on_disks_come_to_agree_whatever_happened() {
+    for_each_seed(150, |dice| {
+        let mut timed = a_cluster(dice, true);
+        for _ in 0..20 + timed.dice.below(80) {
+            if timed.dice.percent(20) {
+                disk_fault(&mut timed);
+            } else {
+                network_fault(&mut timed);
+            }
+            let pause = between(timed.dice, 0, 400);
+            timed.run_for(pause.as_millis() as u64);
+        }
+        timed.mend_all();
+        for _ in 0..2 {
+            timed.world.alive().into_iter().for_each(|who| timed.mend_disk(who));
+            timed.run_for(100);
+        }
+        timed.demand_agreement(30_000);
+    });
+}
+
 #[test]
 fn clusters_come_to_agree_whatever_happened() {
     let (mut catch_ups, mut runs, mut slowest) = (0, 0, 0);
     for_each_seed(400, |dice| {
-        let mut timed = a_cluster(dice);
+        let mut timed = a_cluster(dice, false);
         for _ in 0..20 + timed.dice.below(100) {
             fault(&mut timed);
             let pause = between(timed.dice, 0, 400);

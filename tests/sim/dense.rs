@@ -4,6 +4,7 @@
 //! What holds of QUIC streams holds here: frames of one channel arrive in order and whole, those of different channels in
 //! any order, and a link that breaks takes with it all that was on its way, at whatever point.
 
+use crate::dice::Dice;
 use crate::world::{World, address, id};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -78,6 +79,7 @@ impl Dense {
     }
 
     pub(crate) fn drain(&mut self, who: usize) {
+        self.world.keep_up(who);
         let mut taken = Vec::new();
         while let Some(output) = self.world.members[who].node.poll_output() {
             match output {
@@ -88,7 +90,12 @@ impl Dense {
                 }
                 Output::Finish { link, channel } => self.push(who, link, channel, Item::Ended),
                 Output::Reset { link, channel } => self.reset(who, link, channel),
-                Output::Close { link, .. } => self.cut(link.0),
+                Output::Close { link, reason } => {
+                    if self.telling {
+                        eprintln!("  {who} closes link {}: {reason}", link.0);
+                    }
+                    self.cut(link.0);
+                }
                 Output::Dial { .. } => {}
             }
         }
@@ -99,6 +106,9 @@ impl Dense {
 
     /// Whether it counts as taken already.
     fn send(&mut self, who: usize, link: LinkId, channel: u64, frame: Bytes) -> bool {
+        if let Some(storage) = self.world.storage(who) {
+            storage.check_frame(&frame);
+        }
         // The kind of the message that says whether a pull is a catch-up, and that it is one.
         self.catch_ups += usize::from(channel != CONTROL && frame.starts_with(&[6, 1]));
         self.push(who, link, channel, Item::Frame(frame));
@@ -125,6 +135,50 @@ impl Dense {
         }
         if !wire.reset[1 - side].contains(&channel) {
             wire.queues[side].entry(channel).or_default().push_back(Item::Ended);
+        }
+    }
+
+    /// The commit of a node gets one step further.
+    pub(crate) fn go_on_with_commit(&mut self, who: usize) {
+        self.world.go_on(who);
+        self.drain(who);
+    }
+
+    /// All that it has to keep is durable, unless its disk fails.
+    pub(crate) fn finish_commits(&mut self, who: usize) {
+        while self.world.is_committing(who) {
+            self.go_on_with_commit(who);
+        }
+    }
+
+    /// The disk may take something again, and the node tries.
+    pub(crate) fn mend_disk(&mut self, who: usize) {
+        self.world.begin_mend(who);
+        self.drain(who);
+    }
+
+    /// The power fails, and the node starts anew with what is on its disk. Of its links, it knows nothing.
+    pub(crate) fn crash(&mut self, who: usize, dice: &mut Dice) {
+        self.break_links_of(who);
+        self.world.crash(who, dice);
+        self.drain(who);
+    }
+
+    /// A node is gone for good, and so is what it had.
+    pub(crate) fn lose(&mut self, who: usize) {
+        self.break_links_of(who);
+        self.world.lose(who);
+    }
+
+    /// The other ends have not noticed.
+    fn break_links_of(&mut self, who: usize) {
+        for wire in self.wires.values_mut() {
+            if wire.ends.contains(&who) {
+                wire.alive = false;
+                wire.queues.iter_mut().for_each(BTreeMap::clear);
+                let side = wire.side_of(who);
+                wire.told[side] = true;
+            }
         }
     }
 
@@ -163,6 +217,10 @@ impl Dense {
 
     /// A node closes its link to another in good order, so that it does not write it down.
     fn forget(&mut self, who: usize, other: usize) {
+        // One that has not come up is no loss.
+        if !self.world.members[who].node.links().iter().any(|link| link.id == id(other)) {
+            return;
+        }
         self.act(who, |node, now| {
             node.remove_peer(now, &id(other).to_string());
             node.add_peer(now, &address(other));

@@ -5,6 +5,9 @@
 //! are held that way. `timed` gives links delays, cuts and timers, and nodes clocks: `clusters` has seeded runs of it, and
 //! `stories` the named ones. `poison` is about peers that break the protocol.
 //!
+//! `disk` is a disk that loses what was not synced, `kept` nodes whose state is on one: `crashes` has the seeded runs of
+//! power cuts and disks that fail, `storage` their named stories, and `clones` those of a disk that was copied.
+//!
 //! Each failure prints its seed: `TIDINGS_SEED=n cargo test --test sim NAME -- --nocapture` tells that run's story.
 //! `TIDINGS_RUNS=n` sets how many seeds each test tries.
 
@@ -15,11 +18,16 @@ mod look;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+mod clones;
 mod clusters;
+mod crashes;
 mod dense;
+mod disk;
+mod kept;
 mod machines;
 mod poison;
 mod runs;
+mod storage;
 mod stories;
 mod timed;
 mod world;

@@ -20,32 +20,34 @@ const B: usize = 1;
 const C: usize = 2;
 const D: usize = 3;
 
-/// Nodes that send one entry in a frame, truncate at each tick, and whose other timers never run.
+/// A node that sends one entry in a frame, truncates at each tick, and whose other timers never run.
+pub(crate) fn calm(config: &mut NodeConfig) {
+    let never = Duration::from_secs(1_000_000);
+    config.retention = Retention { keep_ms: 0, count_max: usize::MAX, spare_ms: 0 };
+    config.truncate_every = TICK;
+    config.coalesce = Duration::ZERO;
+    (config.announce_after, config.forward_after) = (never, never);
+    (config.anti_entropy, config.anti_entropy_max) = (never, never);
+    config.chunk_entries = 1;
+}
+
 fn dense(nodes: usize, keys: usize) -> Dense {
     let mut world = World::new(keys);
-    let never = Duration::from_secs(1_000_000);
     for _ in 0..nodes {
-        world.add(Now { instant: Instant::from_micros(0), wall_ms: START }, |config| {
-            config.retention = Retention { keep_ms: 0, count_max: usize::MAX, spare_ms: 0 };
-            config.truncate_every = TICK;
-            config.coalesce = Duration::ZERO;
-            (config.announce_after, config.forward_after) = (never, never);
-            (config.anti_entropy, config.anti_entropy_max) = (never, never);
-            config.chunk_entries = 1;
-        });
+        world.add(Now { instant: Instant::from_micros(0), wall_ms: START }, calm);
     }
     Dense::new(world)
 }
 
 /// They meet, tell each other everything, and part.
-fn meet(dense: &mut Dense, one: usize, other: usize) {
+pub(crate) fn meet(dense: &mut Dense, one: usize, other: usize) {
     let link = dense.reconnect(one, other);
     dense.settle(Some(link));
     dense.part(link);
 }
 
 /// They meet, so many frames arrive, and the link breaks. Whether there was one frame more.
-fn meet_and_break(dense: &mut Dense, one: usize, other: usize, frames: usize) -> bool {
+pub(crate) fn meet_and_break(dense: &mut Dense, one: usize, other: usize, frames: usize) -> bool {
     let link = dense.reconnect(one, other);
     for _ in 0..frames {
         let Some(way) = dense.ways(Some(link)).first().copied() else { break };
@@ -56,25 +58,29 @@ fn meet_and_break(dense: &mut Dense, one: usize, other: usize, frames: usize) ->
     more
 }
 
-fn all_agree(dense: &Dense, all: &[usize]) {
+pub(crate) fn all_agree(dense: &Dense, all: &[usize]) {
     dense.world.agree(all).unwrap_or_else(|what| panic!("{what}"));
     all.iter().for_each(|&who| assert_eq!(dense.world.map(who).pending(), 0, "pending at node {who}"));
 }
 
-fn put(dense: &mut Dense, who: usize, key: usize) -> u64 {
+pub(crate) fn put(dense: &mut Dense, who: usize, key: usize) -> u64 {
     let value = dense.world.put(who, key, None);
     dense.drain(who);
     value
 }
 
-fn delete(dense: &mut Dense, who: usize, key: usize) {
+pub(crate) fn delete(dense: &mut Dense, who: usize, key: usize) {
     assert!(dense.world.delete(who, key).is_some(), "there was something to delete");
     dense.drain(who);
 }
 
 /// A has put, overwritten and deleted, some of it known to B and C. The order of the syncs is left to the caller.
 fn five_keys_and_a_difference() -> Dense {
-    let mut dense = dense(3, 5);
+    with_a_difference(dense(3, 5))
+}
+
+/// The same of any three nodes with five keys.
+pub(crate) fn with_a_difference(mut dense: Dense) -> Dense {
     (0..3).for_each(|key| {
         put(&mut dense, A, key);
     });

@@ -7,6 +7,7 @@
 //! reset at once. What was on its way is then lost, and never a single frame of it alone.
 
 use crate::dice::Dice;
+use crate::disk::Fault;
 use crate::world::{START, World, id};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -51,6 +52,10 @@ enum Event {
     Notice {
         link: u64,
         side: usize,
+    },
+    /// The commit under way at a node gets one step further.
+    Disk {
+        who: usize,
     },
 }
 
@@ -104,6 +109,8 @@ pub(crate) struct Timed<'d> {
     cuts: BTreeMap<(usize, usize), u64>,
     timers: BTreeMap<usize, u64>,
     skews_ms: BTreeMap<usize, i64>,
+    /// Disks that are busy.
+    busy: BTreeSet<usize>,
     pub(crate) path: Path,
     pub(crate) bytes: usize,
     pub(crate) catch_ups: usize,
@@ -129,6 +136,7 @@ impl<'d> Timed<'d> {
             cuts: BTreeMap::new(),
             timers: BTreeMap::new(),
             skews_ms: BTreeMap::new(),
+            busy: BTreeSet::new(),
             path: Path::default(),
             bytes: 0,
             catch_ups: 0,
@@ -147,27 +155,60 @@ impl<'d> Timed<'d> {
     }
 
     pub(crate) fn add(&mut self, skew_ms: i64, config: impl FnOnce(&mut NodeConfig)) -> usize {
+        self.add_with(skew_ms, |world, now| world.add(now, config))
+    }
+
+    /// A node whose state is kept on a disk that takes its time.
+    pub(crate) fn add_kept(&mut self, skew_ms: i64, config: impl FnOnce(&mut NodeConfig)) -> usize {
+        let who = self.add_with(skew_ms, |world, now| world.add_kept(now, config));
+        self.world.set_prompt(who, false);
+        who
+    }
+
+    fn add_with(&mut self, skew_ms: i64, add: impl FnOnce(&mut World, Now) -> usize) -> usize {
         let who = self.world.members.len();
         self.skews_ms.insert(who, skew_ms);
         let now = self.now_of(who);
-        self.world.add(now, config);
+        add(&mut self.world, now);
         self.listening.insert(self.world.config(who).address.clone(), who);
         self.drain(who);
         who
+    }
+
+    /// The power fails, and the node starts anew with what is on its disk.
+    pub(crate) fn crash(&mut self, who: usize) {
+        self.break_links_of(who);
+        self.timers.remove(&who);
+        self.world.members[who].now = self.now_of(who);
+        self.world.crash(who, self.dice);
+        self.drain(who);
+    }
+
+    /// Its disk is well again, and the node tries it.
+    pub(crate) fn mend_disk(&mut self, who: usize) {
+        self.world.disk(who).fault = Fault::None;
+        if !self.world.is_committing(who) {
+            self.world.begin_mend(who);
+        }
+        self.drain(who);
+    }
+
+    fn break_links_of(&mut self, who: usize) {
+        for link in self.wires_where(|wire| wire.ends.contains(&who)) {
+            let wire = self.wires.get_mut(&link).expect("it was listed");
+            wire.alive = false;
+            let side = wire.side_of(who);
+            wire.told[side] = true;
+            let after = self.dice.below(IDLE_MS as usize) as u64;
+            self.schedule(after * 1000, Event::Notice { link, side: 1 - side });
+        }
     }
 
     /// A node crashes and starts anew with nothing, at the same address.
     pub(crate) fn restart(&mut self, who: usize, config: impl FnOnce(&mut NodeConfig)) -> usize {
         let old = self.world.config(who).clone();
         self.world.lose(who);
-        let links: Vec<u64> = self.wires_where(|wire| wire.ends.contains(&who));
-        for link in links {
-            let wire = self.wires.get_mut(&link).expect("it was listed");
-            wire.alive = false;
-            let other = 1 - wire.side_of(who);
-            let after = self.dice.below(IDLE_MS as usize) as u64;
-            self.schedule(after * 1000, Event::Notice { link, side: other });
-        }
+        self.break_links_of(who);
         let skew_ms = self.skews_ms[&who];
         self.add(skew_ms, |new| {
             (new.address, new.name, new.join) = (old.address, old.name, old.join);
@@ -238,6 +279,14 @@ impl<'d> Timed<'d> {
             Event::Dialed { who, address } => self.on_dialed(who, &address),
             Event::Idle { link, since } => self.on_idle(link, since),
             Event::Notice { link, side } => self.notice(link, side),
+            Event::Disk { who } => {
+                self.busy.remove(&who);
+                if !self.world.members[who].gone {
+                    self.world.members[who].now = self.now_of(who);
+                    self.world.go_on(who);
+                    self.drain(who);
+                }
+            }
         }
     }
 
@@ -288,6 +337,11 @@ impl<'d> Timed<'d> {
     fn drain(&mut self, who: usize) {
         if self.world.members[who].gone {
             return;
+        }
+        self.world.keep_up(who);
+        if self.world.is_committing(who) && self.busy.insert(who) {
+            let after = self.dice.below(3_000) as u64;
+            self.schedule(after, Event::Disk { who });
         }
         while let Some(output) = self.world.members[who].node.poll_output() {
             match output {

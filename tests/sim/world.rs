@@ -1,6 +1,7 @@
 //! Nodes under the eyes of the oracle: after each step that may have changed a map, it is looked at. Not responsible for
-//! what comes over links: `dense` and `timed` are.
+//! what comes over links: `dense` and `timed` are; nor for disks: `kept` is.
 
+use crate::kept::Storage;
 use crate::oracle::{History, Left, Name, Names, Shown, ShownKey};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidings::crdt::{Clock, EntriesBuilder};
@@ -26,7 +27,7 @@ fn name(dot: Dot) -> Name {
     (number_of(dot.replica), dot.counter)
 }
 
-fn names(context: &CausalContext) -> Names {
+pub(crate) fn names(context: &CausalContext) -> Names {
     let mut names = Names::default();
     context.iter().map(name).for_each(|(replica, counter)| names.0[replica] = counter);
     names
@@ -61,6 +62,8 @@ pub(crate) struct Member {
     pub(crate) past: Vec<CausalContext>,
     /// Gone for good; its replica id is never used again.
     pub(crate) gone: bool,
+    /// Where its state is kept, if it is.
+    pub(crate) storage: Option<Storage>,
     shown: Shown,
 }
 
@@ -68,7 +71,9 @@ pub(crate) struct Member {
 #[derive(Debug, Default)]
 pub(crate) struct World {
     pub(crate) members: Vec<Member>,
-    history: History,
+    pub(crate) history: History,
+    /// What somebody will know who is made of a backup.
+    pub(crate) backed_up: Names,
     /// Users' keys, then the members' records.
     keys: Vec<(Section, Vec<u8>)>,
     usr_keys: usize,
@@ -85,6 +90,17 @@ impl World {
 
     /// A node with the next replica id; `config` is given that and its address.
     pub(crate) fn add(&mut self, now: Now, config: impl FnOnce(&mut NodeConfig)) -> usize {
+        self.add_with(now, None, config, Node::new)
+    }
+
+    /// The same of a node that is made in some other way.
+    pub(crate) fn add_with(
+        &mut self,
+        now: Now,
+        storage: Option<Storage>,
+        config: impl FnOnce(&mut NodeConfig),
+        make: impl FnOnce(NodeConfig, Now) -> Node,
+    ) -> usize {
         let number = self.members.len();
         let mut own = NodeConfig::new(id(number));
         own.name = format!("node {number}");
@@ -96,8 +112,8 @@ impl World {
             let context = member.shown.context;
             member.shown.keys.push(ShownKey { context, now: member.now.wall_ms, ..ShownKey::default() });
         }
-        let node = Node::new(own, now);
-        self.members.push(Member { node, now, past: Vec::new(), gone: false, shown: Shown::default() });
+        let node = make(own, now);
+        self.members.push(Member { node, now, past: Vec::new(), gone: false, storage, shown: Shown::default() });
         self.look_after(number, 0);
         number
     }
@@ -125,18 +141,18 @@ impl World {
         result
     }
 
-    fn own_counter(&self, who: usize) -> u64 {
+    pub(crate) fn own_counter(&self, who: usize) -> u64 {
         self.map(who).context().get(id(who))
     }
 
     /// Puts the writes that the node has made since `before` on record, and checks what it shows.
-    fn look_after(&mut self, who: usize, before: u64) {
+    pub(crate) fn look_after(&mut self, who: usize, before: u64) {
         let after = self.own_counter(who);
         if self.blind && after == before {
             return;
         }
         let shown = self.look(who);
-        for counter in before + 1..=after {
+        for counter in before.max(self.history.void_of(who)) + 1..=after {
             self.record((who, counter), &shown);
         }
         self.members[who].shown = shown;
@@ -157,8 +173,11 @@ impl World {
         self.history.record(name, key, left, &before);
     }
 
-    fn look(&self, who: usize) -> Shown {
-        let (map, now) = (self.map(who), self.members[who].now.wall_ms);
+    pub(crate) fn look(&self, who: usize) -> Shown {
+        self.look_at(self.map(who), self.members[who].now.wall_ms)
+    }
+
+    pub(crate) fn look_at(&self, map: &OrMap, now: u64) -> Shown {
         let audit = map.audit();
         let context = names(map.context());
         let pending = map.pending() > 0;
@@ -186,6 +205,7 @@ impl World {
     }
 
     fn check(&self, who: usize) {
+        self.check_gate(who);
         let own = &self.members[who].shown;
         let judged = self.history.check(own);
         judged.unwrap_or_else(|what| panic!("node {who}: {what}"));
@@ -219,9 +239,15 @@ impl World {
         Ok(())
     }
 
-    /// Whether a node knows every write that was made.
-    pub(crate) fn knows_all(&self, who: usize) -> bool {
-        self.members[who].shown.context == self.history.all()
+    /// A node knows every write of all that are not gone.
+    pub(crate) fn knows_all(&self, who: usize) -> Result<(), String> {
+        let context = &self.members[who].shown.context;
+        self.alive().into_iter().try_for_each(|writer| self.history.all_within(writer, context))
+    }
+
+    /// What the node shows as a whole, or of any key, is within this.
+    pub(crate) fn known_by(&self, who: usize) -> Names {
+        self.members[who].shown.known()
     }
 
     // --- Writes of users
@@ -235,13 +261,16 @@ impl World {
         self.values += 1;
         let value = self.values;
         let bytes = usr(key);
-        self.act(who, |node, now| node.put(now, Key::usr(&bytes), &value.to_le_bytes(), deadline));
+        let dot = self.act(who, |node, now| node.put(now, Key::usr(&bytes), &value.to_le_bytes(), deadline));
+        self.tell_client(who, dot);
         value
     }
 
     pub(crate) fn delete(&mut self, who: usize, key: usize) -> Option<Dot> {
         let bytes = usr(key);
-        self.act(who, |node, now| node.delete(now, Key::usr(&bytes)))
+        let dot = self.act(who, |node, now| node.delete(now, Key::usr(&bytes)))?;
+        self.tell_client(who, dot);
+        Some(dot)
     }
 
     /// The value that the key shows.
@@ -252,24 +281,8 @@ impl World {
     /// A node loses all that it had. What nobody else has heard of was never written.
     pub(crate) fn lose(&mut self, who: usize) {
         self.members[who].gone = true;
-        let known = |who: usize| {
-            let shown = &self.members[who].shown;
-            let of_keys = shown.keys.iter().map(|key| key.context);
-            of_keys.chain([shown.context]).fold(Names::default(), join)
-        };
-        let known = self.alive().into_iter().map(known).fold(Names::default(), join);
-        for replica in 0..self.members.len() {
-            for counter in known.0[replica] + 1..=self.history.last_of(replica) {
-                self.history.forget((replica, counter));
-            }
-        }
+        self.forget_unknown();
     }
-}
-
-fn join(left: Names, right: Names) -> Names {
-    let mut joined = left;
-    joined.0.iter_mut().zip(right.0).for_each(|(mine, theirs)| *mine = theirs.max(*mine));
-    joined
 }
 
 /// Users' values are numbers, the nodes' own records are told apart by their hash.

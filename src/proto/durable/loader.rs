@@ -183,7 +183,10 @@ impl Loader {
         let map = rebuild.finish(state.clock).map_err(Damage::Missing)?;
         if let Some(replica) = self.renamed {
             let recorder = Recorder::new(Identity { replica, ..identity });
-            return Ok(Kept::new(map, recorder));
+            let mut kept = Kept::new(map, recorder);
+            // The records are those of another replica, by its numbers: all are written anew.
+            kept.map.touch_all();
+            return Ok(kept);
         }
         if map.id() != identity.replica || map.replicas_from(0).next().is_none_or(|own| own.id != map.id()) {
             return Err(Damage::Missing("its own replica is not the first"));

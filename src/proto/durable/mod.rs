@@ -7,13 +7,16 @@
 
 mod batch;
 mod loader;
+mod outline;
 mod record;
 mod recorder;
+mod restored;
 #[cfg(test)]
 mod tests;
 
 pub use batch::Batch;
 pub use loader::{Damage, Kept, Loader};
+pub(crate) use outline::Outline;
 pub(crate) use recorder::Also;
 pub use recorder::Recorder;
 

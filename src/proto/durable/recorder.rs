@@ -90,6 +90,38 @@ impl Recorder {
 
     /// What the commit that has begun in the map writes.
     pub(crate) fn batch(&mut self, map: &OrMap, also: &Also<'_>) -> Batch {
+        let mut batch = self.head(map, also);
+        for key in map.committed_keys() {
+            self.entry(&mut batch, map, key);
+        }
+        self.drop_contexts(&mut batch, map);
+        batch
+    }
+
+    /// All of a map, in batches of about so many bytes, for a storage that has nothing yet. Until it has the last of them
+    /// it must not be taken for one that holds a state: together they are one commit.
+    pub(super) fn whole<E>(
+        &mut self,
+        map: &OrMap,
+        bytes_max: usize,
+        mut write: impl FnMut(&Batch) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let also = Also { dials: &DialTable::default(), void_to: 0, last: true };
+        let mut batch = self.head(map, &also);
+        let (number, entries) = (batch.number(), batch.entries());
+        for key in map.kept_keys() {
+            if batch.bytes() >= bytes_max {
+                write(&batch)?;
+                batch = Batch::default();
+                batch.describe(number, entries);
+            }
+            self.entry(&mut batch, map, key);
+        }
+        write(&batch)
+    }
+
+    /// What a batch says beside entries.
+    fn head(&mut self, map: &OrMap, also: &Also<'_>) -> Batch {
         let mut batch = Batch::default();
         if self.all {
             let identity = self.identity;
@@ -98,10 +130,6 @@ impl Recorder {
         self.state(&mut batch, map, also);
         self.peers(&mut batch, also);
         self.replicas(&mut batch, map, also);
-        for key in map.committed_keys() {
-            self.entry(&mut batch, map, key);
-        }
-        self.drop_contexts(&mut batch, map);
         self.all = false;
         batch
     }

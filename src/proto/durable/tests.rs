@@ -138,3 +138,44 @@ fn what_is_loaded_is_what_was_committed_and_so_is_what_is_rolled_back() {
         }
     }
 }
+
+/// What a restore does, with a storage that takes small batches.
+fn restored(disk: &Disk, id: u128) -> (Kept, Disk) {
+    let mut loader = Loader::new(DRIFT_MS).renamed(ReplicaId::from(id));
+    disk.iter().for_each(|(key, value)| loader.record(key, value).expect("it was written so"));
+    let mut kept = loader.finish().expect("it was written so");
+    kept.write_down(ReplicaId::from(1), NOW + 10_000);
+    let mut disk = Disk::new();
+    let wrote = kept.whole(64, |batch| {
+        write(&mut disk, batch);
+        Ok::<_, ()>(())
+    });
+    assert_eq!(wrote, Ok(()));
+    (kept, disk)
+}
+
+#[test]
+fn a_restored_state_is_what_was_copied_under_another_name() {
+    for seed in 0..100 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let (mut replicas, mut bag) = (Vec::from([1, 2, 3].map(Replica::new)), Vec::new());
+        for _ in 0..120 {
+            replicas[rng.random_range(0..3)].step(&mut rng, &mut bag);
+        }
+        let copied = load(&replicas[0].disk);
+        let (made, disk) = restored(&replicas[0].disk, 9);
+        let mut read = load(&disk);
+        assert_eq!(told(&read.map), told(&made.map), "seed {seed}");
+        assert_eq!(read.map.context(), made.map.context(), "seed {seed}: nothing is void");
+        let records = |map: &OrMap| -> Vec<_> {
+            let mut keys: Vec<Key<'_>> = map.kept_keys().collect();
+            keys.sort_unstable();
+            keys.into_iter().map(|key| format!("{key:?} {:?} {:?}", map.registers(key), map.pending_of(key))).collect()
+        };
+        assert_eq!(records(&read.map), records(&copied.map), "seed {seed}");
+        assert_eq!(read.map.truncated(), copied.map.truncated(), "seed {seed}");
+        let dot = read.map.put(b"new", b"1", NOW + 20_000);
+        assert_eq!(dot.replica, ReplicaId::from(9));
+        assert!(!copied.map.context().contains(dot));
+    }
+}

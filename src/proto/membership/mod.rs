@@ -3,4 +3,4 @@
 mod record;
 
 pub use record::{Member, MemberState, Record};
-pub(crate) use record::{PREFIX, key_of, members};
+pub(crate) use record::{PREFIX, key_of, members, write_down};

@@ -76,3 +76,14 @@ pub(crate) fn member(map: &OrMap, key: &[u8], now_ms: u64) -> Option<Member> {
     let record = records.max_by_key(Record::rank)?;
     Some(Member { id, record })
 }
+
+/// Writes of a member that it is down, unless there is no record of it, or that is what it says. The incarnation stays, so
+/// that the member itself can take it back.
+pub(crate) fn write_down(map: &mut OrMap, id: ReplicaId, now_ms: u64, forget_ms: u64) {
+    let key = key_of(id);
+    let Some(member) = member(map, &key, now_ms).filter(|member| member.record.state < MemberState::Down) else {
+        return;
+    };
+    let record = Record { state: MemberState::Down, ..member.record };
+    map.put_until(Key::sys(&key), record.to_json(), now_ms.saturating_add(forget_ms), now_ms);
+}

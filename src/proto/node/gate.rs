@@ -63,7 +63,7 @@ impl Gate {
 
     /// Whether the map may change.
     pub(super) fn is_writable(&self) -> bool {
-        matches!(self.state, State::Writable | State::Closing | State::Closed)
+        matches!(self.state, State::Writable | State::Closing)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What links say. Not responsible for syncs and records: it hands them on.
 
+use super::boots::Boot;
 use super::{Node, PeerInfo};
 use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
 use crate::proto::dial::LEARNED_MAX;
-use crate::proto::link::{CONTROL, DUPLICATE, Link, LinkId};
+use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Link, LinkId};
 use crate::proto::message::{Digest, Hello, Message};
 use crate::proto::node::LinkInfo;
 use bytes::Bytes;
@@ -106,6 +107,10 @@ impl Node {
             self.close_link(link, REMOVED.to_owned());
             return Ok(());
         }
+        if self.refuses_clone(&hello) {
+            self.close_link(link, CLONED.to_owned());
+            return Ok(());
+        }
         if !self.wins_over_others(link, &hello) {
             self.close_link(link, DUPLICATE.to_owned());
             return Ok(());
@@ -134,11 +139,30 @@ impl Node {
         Err(format!("another process runs with the replica id {}", hello.replica))
     }
 
+    /// Whether several processes run with the peer's id. All links with it are closed then: a peer that took writes from
+    /// one would take those of the other for known. One that has not tried for a few dials is taken for stopped.
+    fn refuses_clone(&mut self, hello: &Hello) -> bool {
+        let stopped = self.config.redial_max * 3;
+        match self.boots.on_hello(hello.replica, hello.boot, self.now.instant, stopped) {
+            Boot::Alone => return false,
+            Boot::Clone => error!(replica = %hello.replica, address = hello.address, "peer refused: {CLONED}"),
+            Boot::StillClone => debug!(replica = %hello.replica, address = hello.address, "peer still refused"),
+        }
+        let up = self.links.iter().filter(|(_, state)| state.is_up() && state.identity == hello.replica);
+        let up: Vec<LinkId> = up.map(|(link, _)| *link).collect();
+        for link in up {
+            self.close_link(link, CLONED.to_owned());
+            self.drop_syncs(link);
+        }
+        true
+    }
+
     fn is_given(&self, address: &str, dialed: bool) -> bool {
         dialed && self.dials.targets.get(address).is_some_and(|target| target.given)
     }
 
-    /// Of several links to one peer the one that the lower id dialled stays; a restarted peer's new link always does.
+    /// Of several links to one peer the one that the lower id dialled stays; a restarted peer's new link always does. If
+    /// it was no restart but a clone, the process whose link goes will come back, and `refuses_clone` finds it out.
     fn wins_over_others(&mut self, link: LinkId, hello: &Hello) -> bool {
         let lower_dials = |state: &Link| state.dialed == (self.map.id() < hello.replica);
         let Some(new) = self.links.get(&link).map(lower_dials) else { return false };

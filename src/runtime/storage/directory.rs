@@ -5,6 +5,7 @@
 //! DIR/format    one line: the format, the engine, and the directory of the state
 //! DIR/commits   how many commits were durable, so that a log that ends too early is told from one that ends there
 //! DIR/state-N   the engine's
+//! DIR/restoring there while a restore is under way: such a directory does not open
 //! ```
 
 use super::engine::{Engine, KIND, bytes_on_disk};
@@ -20,6 +21,7 @@ const LOCK_FILE: &str = "lock";
 const FORMAT_FILE: &str = "format";
 const COMMITS_FILE: &str = "commits";
 const STATE_PREFIX: &str = "state-";
+const RESTORING_FILE: &str = "restoring";
 /// How often the number of commits is forced to the disk: without power it may lag behind, and then says less.
 const COMMITS_SYNC_EVERY: u64 = 1 << 16;
 /// A state is copied when it takes more than this, and so many times its records:
@@ -66,11 +68,7 @@ impl Directory {
         let commits = File::options().read(true).write(true).create(true).truncate(false).open(&commits_path);
         let commits = commits.map_err(|source| io_error(&commits_path, source))?;
         let durable = read_commits(&commits).map_err(|source| io_error(&commits_path, source))?;
-        let (kept, size) = load(&engine, path, drift_ms, progress)?;
-        let found = kept.as_ref().map_or(0, Kept::commits);
-        if found < durable {
-            return Err(incomplete(path, durable, found));
-        }
+        let (kept, size) = load(&engine, path, durable, drift_ms, progress)?;
         let kept = kept.unwrap_or_else(|| Kept::nothing(fresh, drift_ms));
         let (path, entry_bytes) = (path.to_owned(), size.entry_bytes());
         let directory = Self { path, engine, commits, entries: size.entries, entry_bytes, _lock: lock };
@@ -109,6 +107,61 @@ impl Directory {
     fn note(&mut self, commits: u64) -> io::Result<()> {
         write_commits(&self.commits, commits)?;
         if commits.is_multiple_of(COMMITS_SYNC_EVERY) { self.commits.sync_data() } else { Ok(()) }
+    }
+}
+
+/// What verifying and restoring need.
+impl Directory {
+    /// Whether it is a data directory, whatever its state.
+    pub(crate) fn is_one(path: &Path) -> bool {
+        [FORMAT_FILE, COMMITS_FILE, RESTORING_FILE].iter().any(|name| path.join(name).is_file())
+    }
+
+    /// Reads the state of a directory that nobody has open; `None` if it holds none yet. No record is changed, but the
+    /// engine puts its files in order as it does at each start.
+    pub(crate) fn inspect(path: &Path, drift_ms: u64, progress: Progress<'_>) -> Result<Option<(Kept, u64)>, Error> {
+        let Some(state) = read_format(path)? else { return Ok(None) };
+        let _lock = lock(path)?;
+        let engine = Engine::open(&path.join(state)).map_err(|error| damaged(path, &error))?;
+        let durable = match File::open(path.join(COMMITS_FILE)) {
+            Ok(commits) => read_commits(&commits).map_err(|source| io_error(path, source))?,
+            Err(_) => 0,
+        };
+        let (kept, _) = load(&engine, path, durable, drift_ms, progress)?;
+        Ok(kept.map(|kept| (kept, bytes_on_disk(engine.directory()))))
+    }
+
+    /// A directory that does not open before [`end_restore`](Self::end_restore). It holds nothing, or what an interrupted
+    /// restore has left, which is thrown away.
+    pub(crate) fn begin_restore(path: &Path) -> Result<Self, Error> {
+        check_vacant(path)?;
+        let refuse = |source| io_error(path, source);
+        fs::create_dir_all(path).map_err(refuse)?;
+        let lock = lock(path)?;
+        // Another restore may have come first.
+        check_vacant(path)?;
+        File::create(path.join(RESTORING_FILE)).and_then(|file| file.sync_all()).map_err(refuse)?;
+        sync_directory(path).map_err(refuse)?;
+        let state = path.join(format!("{STATE_PREFIX}1"));
+        remove_others(path, path);
+        fs::create_dir(&state).map_err(refuse)?;
+        let engine = Engine::open(&state).map_err(|error| damaged(path, &error))?;
+        let commits = File::create(path.join(COMMITS_FILE)).map_err(refuse)?;
+        let path = path.to_owned();
+        Ok(Self { path, engine, commits, entries: 0, entry_bytes: ENTRY_BYTES, _lock: lock })
+    }
+
+    /// The state is whole: from now on the directory opens.
+    pub(crate) fn end_restore(self) -> Result<(), Error> {
+        let Self { path, engine, commits, _lock, .. } = self;
+        drop(engine);
+        let end = || {
+            commits.sync_all()?;
+            write_format(&path, &format!("{STATE_PREFIX}1"))?;
+            fs::remove_file(path.join(RESTORING_FILE))?;
+            sync_directory(&path)
+        };
+        end().map_err(|source| io_error(&path, source))
     }
 }
 
@@ -157,8 +210,15 @@ impl Storage for Directory {
     }
 }
 
-/// Reads the state of a directory that another process may not have; it is not changed.
-fn load(engine: &Engine, path: &Path, drift_ms: u64, progress: Progress<'_>) -> Result<(Option<Kept>, Size), Error> {
+/// Reads the state of a directory that another process may not have, of which so many commits were durable; it is not
+/// changed.
+fn load(
+    engine: &Engine,
+    path: &Path,
+    durable: u64,
+    drift_ms: u64,
+    progress: Progress<'_>,
+) -> Result<(Option<Kept>, Size), Error> {
     let snapshot = engine.snapshot().map_err(|error| damaged(path, &error))?;
     let (mut loader, mut outcome, mut size) = (Loader::new(drift_ms), Ok(()), Size::default());
     let read = snapshot.for_each(&mut |key, value| {
@@ -169,11 +229,14 @@ fn load(engine: &Engine, path: &Path, drift_ms: u64, progress: Progress<'_>) -> 
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     });
     read.map_err(|error| damaged(path, &error))?;
-    if size.entries == 0 {
-        return Ok((None, size));
+    let kept = match size.entries {
+        0 => None,
+        _ => Some(outcome.and_then(|()| loader.finish()).map_err(|damage| not_a_state(path, &damage))?),
+    };
+    match kept.as_ref().map_or(0, Kept::commits) {
+        found if found < durable => Err(incomplete(path, durable, found)),
+        _ => Ok((kept, size)),
     }
-    let kept = outcome.and_then(|()| loader.finish()).map_err(|damage| not_a_state(path, &damage))?;
-    Ok((Some(kept), size))
 }
 
 /// How much there is.
@@ -238,12 +301,35 @@ fn read_format(path: &Path) -> Result<Option<String>, Error> {
 /// A directory without a format holds nothing, or what was left by a start that did not come so far as to write it; but a
 /// state with commits in it is not passed over.
 fn missing_format(path: &Path) -> Result<Option<String>, Error> {
+    if path.join(RESTORING_FILE).exists() {
+        let problem = "a restore into it did not come to its end; run that \"tidings restore\" again".to_owned();
+        return Err(Error::Damaged { path: path.display().to_string(), problem });
+    }
     let lost = fs::metadata(path.join(COMMITS_FILE)).is_ok_and(|metadata| metadata.len() > 0);
     if !lost {
         return Ok(None);
     }
     let problem = format!("the file \"{FORMAT_FILE}\" is missing, although a state was kept here; {WAY_OUT}");
     Err(Error::Damaged { path: path.display().to_string(), problem })
+}
+
+/// Nothing is lost by a restore into a directory that is not there, is empty, or holds an unfinished one.
+pub(super) fn check_vacant(path: &Path) -> Result<(), Error> {
+    let names = match fs::read_dir(path) {
+        Ok(entries) => entries.map(|entry| entry.map(|entry| entry.file_name().into_string().unwrap_or_default())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(io_error(path, source)),
+    };
+    let names = names.collect::<io::Result<Vec<_>>>().map_err(|source| io_error(path, source))?;
+    let unfinished = names.iter().any(|name| name == RESTORING_FILE) && !names.iter().any(|name| name == FORMAT_FILE);
+    let left = |name: &String| {
+        [RESTORING_FILE, COMMITS_FILE, "format.new"].contains(&&name[..]) || name.starts_with(STATE_PREFIX)
+    };
+    if names.iter().all(|name| name == LOCK_FILE || unfinished && left(name)) {
+        return Ok(());
+    }
+    let problem = "it is not empty; give a directory that is, or one that is not there yet".to_owned();
+    Err(Error::WrongDirectory { path: path.display().to_string(), problem })
 }
 
 fn begin(path: &Path) -> Result<PathBuf, Error> {
@@ -286,12 +372,12 @@ fn remove_others(path: &Path, state: &Path) {
 }
 
 #[cfg(unix)]
-fn sync_directory(path: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
 #[cfg(not(unix))]
-fn sync_directory(_: &Path) -> io::Result<()> {
+pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
@@ -320,7 +406,7 @@ fn read_commits(file: &File) -> io::Result<u64> {
 const WAY_OUT: &str = "restore a checkpoint with \"tidings restore\", or move the directory away and start anew: \
     the node takes from its peers what they have";
 
-fn io_error(path: &Path, source: io::Error) -> Error {
+pub(super) fn io_error(path: &Path, source: io::Error) -> Error {
     Error::Io { path: path.display().to_string(), source }
 }
 
@@ -333,7 +419,7 @@ fn damaged(path: &Path, error: &StorageError) -> Error {
     }
 }
 
-fn not_a_state(path: &Path, damage: &Damage) -> Error {
+pub(super) fn not_a_state(path: &Path, damage: &Damage) -> Error {
     let path = path.display().to_string();
     match damage {
         Damage::Newer(found) => Error::NewerFormat { path, found: *found, known: FORMAT },

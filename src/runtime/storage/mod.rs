@@ -1,7 +1,9 @@
 //! Where the state outlives the process. Not responsible for what is in it: `proto::durable` makes records of the state.
 //!
-//! `directory` is what people see of it, `engine` the library that writes it, `keeper` the thread that waits for it.
+//! `directory` is what people see of it, `engine` the library that writes it, `keeper` the thread that waits for it;
+//! `checkpoint` is a copy that needs neither.
 
+pub(crate) mod checkpoint;
 mod directory;
 mod engine;
 mod error;
