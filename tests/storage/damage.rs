@@ -76,7 +76,12 @@ impl Template {
             place.kill();
         }
         let again = self.start(&mut place);
-        if outcome == again { outcome } else { Outcome::Wrong(format!("first {outcome:?}, then {again:?}")) }
+        // What the first start has mended may be whole in the second; what was whole stays so.
+        match (outcome, again) {
+            (Outcome::Refused, Outcome::Whole | Outcome::Refused) => Outcome::Refused,
+            (Outcome::Whole, Outcome::Whole) => Outcome::Whole,
+            (first, again) => Outcome::Wrong(format!("first {first:?}, then {again:?}")),
+        }
     }
 
     fn start(&self, place: &mut Place) -> Outcome {

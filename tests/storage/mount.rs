@@ -86,7 +86,7 @@ fn text(path: &Path) -> &str {
 fn done(program: &str, args: &[&str]) -> Option<()> {
     let failure = match Command::new(program).args(args).output() {
         Ok(output) if output.status.success() => return Some(()),
-        Ok(output) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Ok(output) => String::from_utf8_lossy(&output.stderr).lines().next().unwrap_or("no reason").to_owned(),
         Err(error) => error.to_string(),
     };
     let _ = writeln!(std::io::stderr(), "SKIPPED: {} needs {program}, as root: {failure}", test());
