@@ -90,7 +90,7 @@ pub enum Error {
         /// The newest one that this release reads.
         known: u64,
     },
-    /// What is in the data directory or the checkpoint cannot be what was written. Nothing was changed.
+    /// What is in the data directory or the checkpoint cannot be what was written. Nothing was started.
     #[error("{path} is damaged: {problem}")]
     Damaged {
         /// Which directory.

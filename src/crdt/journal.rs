@@ -94,19 +94,6 @@ impl OrMap {
         self.journals = Some(Box::new(Journals { open, sealed: None }));
     }
 
-    /// Storage has nothing of it yet: the next commit is of all that the map holds.
-    pub(crate) fn touch_all(&mut self) {
-        let keys: Vec<(Section, Box<[u8]>)> = self.kept_keys().map(|key| (key.section, key.bytes.into())).collect();
-        self.touch_keys(keys);
-    }
-
-    fn touch_keys(&mut self, keys: Vec<(Section, Box<[u8]>)>) {
-        for (section, bytes) in keys {
-            let key = Key { section, bytes: &bytes };
-            self.touch(self.table.place(key), key);
-        }
-    }
-
     /// To be called before a key's entry or its pending context changes; `place` is where the entry is.
     pub(super) fn touch(&mut self, place: Place, key: Key<'_>) {
         let Some(journals) = &mut self.journals else { return };
@@ -250,7 +237,10 @@ impl OrMap {
         suspects.extend(self.pending.iter().map(|(key, _)| (key.section, key.bytes.into())));
         (journals.open.context, journals.open.truncated) = (self.context.clone(), self.truncated.clone());
         self.journals = Some(journals);
-        self.touch_keys(suspects);
+        for (section, bytes) in suspects {
+            let key = Key { section, bytes: &bytes };
+            self.touch(self.table.place(key), key);
+        }
     }
 
     fn undo(&mut self, journal: &Journal) {

@@ -11,7 +11,7 @@ use super::net::{CloseCode, Endpoint, FRAME_BYTES_MAX, LinkCommand, LinkError, L
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
 use crate::crdt::ReplicaId;
-use crate::proto::link::{DUPLICATE, LinkId};
+use crate::proto::link::{CLONED, DUPLICATE, LinkId};
 use crate::proto::node::{Input, Node, Output};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 /// How many inputs one round takes: what many writers have gathered shares one commit.
 const ROUND_INPUTS_MAX: usize = 256;
@@ -356,7 +356,11 @@ impl Driver {
             debug!(address, error, "no link");
             return;
         }
-        warn!(address, error, "no link");
+        if error.contains(CLONED) {
+            error!(address, "a peer refuses this node: {CLONED}; to go on from a copy, use \"tidings restore\"");
+        } else {
+            warn!(address, error, "no link");
+        }
         if self.failures.len() >= ROUND_INPUTS_MAX {
             self.failures.clear();
         }

@@ -8,6 +8,8 @@
 use crate::dice::Dice;
 use crate::oracle::Shown;
 use std::collections::BTreeMap;
+use tidings::ReplicaId;
+use tidings::crdt::Clock;
 use tidings::proto::durable::{Batch, Damage, Kept, Loader};
 
 /// The kinds of records, by the first byte of their keys.
@@ -133,6 +135,20 @@ impl Disk {
     pub(crate) fn contexts_and_entries(&self) -> (usize, usize) {
         let count = |kinds: &[u8]| self.records.keys().filter(|key| kinds.contains(&key[0])).count();
         (count(&[CONTEXT]), count(&ENTRIES))
+    }
+
+    /// What is durable as the state of another replica, on another disk: all of it, in small batches, before the other has
+    /// written anything.
+    pub(crate) fn restored(&self, replica: ReplicaId) -> Self {
+        let loaded = self.load(Loader::new(Clock::DRIFT_MS).renamed(replica));
+        let mut kept = loaded.unwrap_or_else(|damage| panic!("a backup is damaged: {damage}"));
+        let mut restored = Self { mark: Mark { last_write: 0, ..self.mark.clone() }, ..Self::default() };
+        let wrote = kept.whole(64, |batch| {
+            apply(&mut restored.records, batch, |_| true);
+            Ok::<(), Failed>(())
+        });
+        wrote.expect("it takes all");
+        restored
     }
 
     /// What is durable, on another disk.

@@ -69,12 +69,13 @@ impl World {
         })
     }
 
-    /// A backup under the next replica id, on an empty disk.
+    /// A backup under the next replica id, on a disk of its own.
     pub(crate) fn restore(&mut self, backup: &Backup, now: Now, config: impl FnOnce(&mut NodeConfig)) -> usize {
-        self.add_with(now, Some(Storage::empty()), config, |config, now| {
-            let loader = Loader::new(config.drift_ms).renamed(config.replica);
-            let kept = backup.0.load(loader).unwrap_or_else(|damage| panic!("a backup is damaged: {damage}"));
-            Node::kept(config, kept, now)
+        let disk = backup.0.restored(id(self.members.len()));
+        let storage = Storage { durable: disk.mark().clone(), disk: disk.clone(), ..Storage::empty() };
+        self.add_with(now, Some(storage), config, |config, now| {
+            let kept = disk.load(Loader::new(config.drift_ms));
+            Node::kept(config, kept.unwrap_or_else(|damage| panic!("what was restored is damaged: {damage}")), now)
         })
     }
 

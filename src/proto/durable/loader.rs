@@ -91,7 +91,7 @@ impl Loader {
     }
 
     /// What is loaded becomes the state of another replica: that of a backup, which must never issue a dot of the old
-    /// one, for that may have gone on.
+    /// one, for that may have gone on. It has to be written as a [whole](Kept::whole) before it is read and used.
     #[must_use]
     pub fn renamed(mut self, replica: ReplicaId) -> Self {
         self.renamed = Some(replica);
@@ -183,10 +183,7 @@ impl Loader {
         let map = rebuild.finish(state.clock).map_err(Damage::Missing)?;
         if let Some(replica) = self.renamed {
             let recorder = Recorder::new(Identity { replica, ..identity });
-            let mut kept = Kept::new(map, recorder);
-            // The records are those of another replica, by its numbers: all are written anew.
-            kept.map.touch_all();
-            return Ok(kept);
+            return Ok(Kept::new(map, recorder));
         }
         if map.id() != identity.replica || map.replicas_from(0).next().is_none_or(|own| own.id != map.id()) {
             return Err(Damage::Missing("its own replica is not the first"));

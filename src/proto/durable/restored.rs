@@ -20,7 +20,7 @@ impl Kept {
     /// # Errors
     ///
     /// Those of `write`, after which nothing more is given.
-    pub(crate) fn whole<E>(&mut self, bytes_max: usize, write: impl FnMut(&Batch) -> Result<(), E>) -> Result<(), E> {
+    pub fn whole<E>(&mut self, bytes_max: usize, write: impl FnMut(&Batch) -> Result<(), E>) -> Result<(), E> {
         self.recorder.whole(&self.map, bytes_max, write)
     }
 }
