@@ -302,10 +302,13 @@ impl Driver {
 
     /// Tries to write what the failed commits have touched.
     fn mend(&mut self) {
-        let batch = self.shared.node_mut().begin_mend();
-        if let (Some(batch), Some(keeper), Some(fault)) = (batch, &self.keeper, &mut self.fault) {
-            keeper.ask(Job::Mend(batch));
+        if let Some(fault) = &mut self.fault {
             fault.1 = tokio::time::Instant::now() + MEND_EVERY;
+        }
+        // None while the last attempt has not come back.
+        let batch = self.shared.node_mut().begin_mend();
+        if let (Some(batch), Some(keeper)) = (batch, &self.keeper) {
+            keeper.ask(Job::Mend(batch));
         }
     }
 
