@@ -16,7 +16,7 @@ mod tests;
 
 pub use batch::Batch;
 pub use loader::{Damage, Kept, Loader};
-pub(crate) use outline::Outline;
+pub use outline::Outline;
 pub(crate) use recorder::Also;
 pub use recorder::Recorder;
 

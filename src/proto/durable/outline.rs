@@ -6,14 +6,14 @@ use super::{Damage, FORMAT, Identity};
 
 /// Takes records in the order of their keys, of which the first two say what follows.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Outline {
+pub struct Outline {
     identity: Option<Identity>,
     entries: Option<u64>,
 }
 
 impl Outline {
     /// Whose records they are, and how many entries are among them; `None` until that is known.
-    pub(crate) fn told(&self) -> Option<(Identity, u64)> {
+    pub fn told(&self) -> Option<(Identity, u64)> {
         self.identity.zip(self.entries)
     }
 
@@ -22,7 +22,7 @@ impl Outline {
     /// # Errors
     ///
     /// It is not what a state begins with.
-    pub(crate) fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), Damage> {
+    pub fn record(&mut self, key: &[u8], value: &[u8]) -> Result<(), Damage> {
         if self.told().is_some() {
             return Ok(());
         }

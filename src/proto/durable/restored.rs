@@ -9,7 +9,7 @@ use crate::proto::membership;
 impl Kept {
     /// Writes of the replica that was copied that it is down: it may be gone for good, and nobody else would ever say so.
     /// If it runs, it takes that back by itself.
-    pub(crate) fn write_down(&mut self, copied: ReplicaId, now_ms: u64) {
+    pub fn write_down(&mut self, copied: ReplicaId, now_ms: u64) {
         let forget_ms = NodeConfig::new(self.identity().replica).forget_member_ms;
         membership::write_down(&mut self.map, copied, now_ms, forget_ms);
     }
