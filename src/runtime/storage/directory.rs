@@ -58,12 +58,14 @@ impl Directory {
     pub(crate) fn open(path: &Path, fresh: Identity, drift_ms: u64, progress: Progress<'_>) -> Result<Opened, Error> {
         fs::create_dir_all(path).map_err(|source| io_error(path, source))?;
         let lock = lock(path)?;
-        let state = match read_format(path)? {
-            Some(state) => path.join(state),
+        let engine = match read_format(path)? {
+            Some(state) => {
+                let state = path.join(state);
+                remove_others(path, &state);
+                Engine::open(&state).map_err(|error| damaged(path, &error))?
+            }
             None => begin(path)?,
         };
-        remove_others(path, &state);
-        let engine = Engine::open(&state).map_err(|error| damaged(path, &error))?;
         let commits_path = path.join(COMMITS_FILE);
         let commits = File::options().read(true).write(true).create(true).truncate(false).open(&commits_path);
         let commits = commits.map_err(|source| io_error(&commits_path, source))?;
@@ -332,15 +334,16 @@ pub(super) fn check_vacant(path: &Path) -> Result<(), Error> {
     Err(Error::WrongDirectory { path: path.display().to_string(), problem })
 }
 
-fn begin(path: &Path) -> Result<PathBuf, Error> {
+/// A new state, which has no name before it is all there: what an interrupted beginning has left is thrown away.
+fn begin(path: &Path) -> Result<Engine, Error> {
     let name = format!("{STATE_PREFIX}1");
     let state = path.join(&name);
-    let write = || {
-        fs::create_dir_all(&state)?;
-        write_format(path, &name)
-    };
-    write().map_err(|source| io_error(path, source))?;
-    Ok(state)
+    remove_others(path, path);
+    fs::create_dir(&state).map_err(|source| io_error(&state, source))?;
+    let engine = Engine::open(&state).map_err(|error| damaged(path, &error))?;
+    let named = sync_directory(&state).and_then(|()| write_format(path, &name));
+    named.map_err(|source| io_error(path, source))?;
+    Ok(engine)
 }
 
 fn next_state(state: &Path) -> String {
@@ -436,4 +439,22 @@ fn incomplete(path: &Path, durable: u64, found: u64) -> Error {
     let problem =
         format!("{durable} commits were durable, and the log ends after {found}: something has cut it off; {WAY_OUT}");
     Error::Damaged { path: path.display().to_string(), problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::ReplicaId;
+
+    /// A first start that was killed in the middle: the engine had made some of its files, and takes them for damage.
+    #[test]
+    fn what_an_interrupted_beginning_has_left_is_no_state() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let left = directory.path().join("state-1");
+        drop(Engine::open(&left).expect("new"));
+        fs::remove_file(left.join("version")).expect("the engine's last file but one");
+        let fresh = Identity { replica: ReplicaId::from(1), cluster: [1; 16] };
+        let opened = Directory::open(directory.path(), fresh, 60_000, &mut |_, _| {}).expect("begun anew");
+        assert_eq!(opened.kept.identity(), fresh);
+    }
 }
