@@ -1,6 +1,7 @@
 //! SIGKILL at any moment, of one node or of all. Not responsible for what the disk forgets: the system survives here.
 
 use super::place::{Client, Place, converge, kill_at_once, secret};
+use super::room::du;
 use super::writers::{Dots, Writer, name, value};
 use crate::common::{Process, eventually};
 use crate::dice::{Dice, for_each_seed};
@@ -166,7 +167,9 @@ fn kills_while_the_state_is_copied_lose_nothing() {
             let answer = place.client().put(&format!("large/{}", number % 20), value(name));
             assert!(matches!(answer.status, 201 | 204), "{}", answer.text());
         }
-        eventually("it is copied", || states_of(&place) > 1 || format_of(&place) != before);
+        // After kills in the middle of the copying the engine may have come to give the room back by itself.
+        let is_small = || du(place.data()) < 12 << 20;
+        eventually("it is copied", || states_of(&place) > 1 || format_of(&place) != before || is_small());
         pause(dice.below(60));
         place.kill();
         place.start(&[]);

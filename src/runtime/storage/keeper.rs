@@ -82,8 +82,7 @@ fn serve(
         let job = match jobs.recv_timeout(IDLE) {
             Ok(job) => job,
             Err(RecvTimeoutError::Timeout) if commits > 0 => {
-                commits = 0;
-                look(storage.as_mut(), bytes);
+                commits = look(storage.as_mut(), bytes);
                 continue;
             }
             Err(RecvTimeoutError::Timeout) => match jobs.recv() {
@@ -107,15 +106,20 @@ fn serve(
         }
         commits += 1;
         if commits >= LOOK_EVERY && !failed {
-            commits = 0;
-            look(storage.as_mut(), bytes);
+            commits = look(storage.as_mut(), bytes);
         }
     }
 }
 
-fn look(storage: &mut dyn Storage, bytes: &AtomicU64) {
-    if let Err(error) = storage.give_back() {
-        tracing::debug!(%error, "no room is given back");
-    }
+/// Answers how many commits that looks like: one that could not give room back is to be tried again.
+fn look(storage: &mut dyn Storage, bytes: &AtomicU64) -> u32 {
+    let given = storage.give_back();
     bytes.store(storage.bytes(), Ordering::Relaxed);
+    match given {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::info!(%error, "no room is given back for now");
+            1
+        }
+    }
 }
