@@ -1,0 +1,159 @@
+//! The cluster as this node sees it, and how the node is doing. Not responsible for what nodes say to each other.
+
+use super::{Store, millis};
+use crate::Error;
+use crate::crdt::ReplicaId;
+use crate::proto::link::{LinkId, LinkMode as NodeLinkMode};
+use crate::runtime::command::Command;
+use crate::runtime::net::LinkStats;
+use crate::status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
+use crate::types::{LinkMode, Member, Peer, PeerState};
+use std::net::SocketAddr;
+
+impl Store {
+    /// This node's replica.
+    pub fn id(&self) -> ReplicaId {
+        self.0.shared.node().map().id()
+    }
+
+    /// The address that it listens on for links.
+    pub fn listen_addr(&self) -> SocketAddr {
+        self.0.listen
+    }
+
+    /// All members of which there is a record, this node among them, in the order of their ids.
+    pub fn members(&self) -> Vec<Member> {
+        let now = self.0.shared.clock.now().instant;
+        let mut node = self.0.shared.node_mut();
+        let (own, links) = (node.map().id(), node.links());
+        let heard = |id| links.iter().find(|link| link.id == id).map(|link| millis(now.since(link.last_heard)));
+        let of = |member: crate::proto::membership::Member| Member {
+            id: member.id,
+            name: member.record.name,
+            addresses: member.record.addresses,
+            http: member.record.http,
+            protocol: member.record.protocol,
+            incarnation: member.record.incarnation,
+            state: member.record.state,
+            is_self: member.id == own,
+            last_contact_ms: heard(member.id),
+        };
+        node.members().into_iter().map(of).collect()
+    }
+
+    /// The addresses that are dialled, and who has dialled this node.
+    pub fn peers(&self) -> Vec<Peer> {
+        let now = self.0.shared.clock.now().instant;
+        let of = |peer: crate::proto::node::PeerInfo| Peer {
+            address: peer.address,
+            id: peer.id,
+            state: if peer.link.is_some() { PeerState::Connected } else { PeerState::Connecting },
+            link: link_mode(peer.mode),
+            last_contact_ms: peer.last_heard.map(|heard| millis(now.since(heard))),
+        };
+        self.0.shared.node().peers().into_iter().map(of).collect()
+    }
+
+    /// Dials an address (`HOST:PORT`) from now on, and lets it in again if it was removed. Whether it is new.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidAddress`], or the store is closed.
+    pub async fn add_peer(&self, address: &str) -> Result<bool, Error> {
+        let invalid = |e: Error| Error::InvalidAddress { address: address.to_owned(), problem: e.to_string() };
+        crate::config::check_address("address", address).map_err(invalid)?;
+        let address = address.to_owned();
+        self.ask(|reply| Command::AddPeer { address, reply }).await
+    }
+
+    /// Closes the link to a peer, given by address or replica id, and bars both here until the address is added again.
+    /// Removes neither data nor membership. Whether there was such a peer.
+    ///
+    /// # Errors
+    ///
+    /// The store is closed.
+    pub async fn remove_peer(&self, address_or_id: &str) -> Result<bool, Error> {
+        let address_or_id = address_or_id.to_owned();
+        self.ask(|reply| Command::RemovePeer { address_or_id, reply }).await
+    }
+
+    /// How the node is doing.
+    pub fn status(&self) -> Status {
+        let node = self.0.shared.node();
+        let (map, counts, audit, received) = (node.map(), node.map().counts(), node.map().audit(), node.received());
+        let links: Vec<LinkStatus> = node.links().into_iter().filter_map(|link| self.link_status(link)).collect();
+        let replicas = map.context().len() as u64;
+        Status {
+            id: map.id().to_string(),
+            name: node.config().name.clone(),
+            keys: counts.keys as u64,
+            tombstones: counts.tombstones as u64,
+            siblings: counts.siblings as u64,
+            context: ContextStatus { replicas, intervals: replicas },
+            audit: AuditStatus { context: format!("{:016x}", audit.context), state: format!("{:016x}", audit.state) },
+            pending: map.pending() as u64,
+            bytes: links.iter().fold(BytesStatus::default(), |sum, link| sum.plus(&link.bytes)),
+            links,
+            dots: DotsStatus { new: received.new, known: received.known, void: received.void },
+            storage: self.storage_status(),
+        }
+    }
+
+    fn storage_status(&self) -> StorageStatus {
+        let Some(disk) = &self.0.shared.disk else {
+            return StorageStatus { kind: "memory".to_owned(), ..StorageStatus::default() };
+        };
+        StorageStatus {
+            kind: disk.kind.to_owned(),
+            directory: Some(disk.directory.display().to_string()),
+            bytes: Some(disk.bytes()),
+            problem: disk.fault().map(|fault| fault.to_string()),
+        }
+    }
+
+    fn link_status(&self, link: crate::proto::node::LinkInfo) -> Option<LinkStatus> {
+        let LinkStats { rtt, bytes_sent, bytes_received } = self.link_stats(link.link)?;
+        let all = |bytes| [("all".to_owned(), bytes)].into_iter().collect();
+        Some(LinkStatus {
+            id: link.id.to_string(),
+            address: link.address,
+            mode: link_mode(Some(link.mode)).name().to_owned(),
+            rtt_ms: rtt.as_secs_f64() * 1000.0,
+            lag: link.lag,
+            bytes: BytesStatus { sent: all(bytes_sent), received: all(bytes_received) },
+        })
+    }
+
+    fn link_stats(&self, link: LinkId) -> Option<LinkStats> {
+        self.0.shared.links().get(&link).map(crate::runtime::net::LinkHandle::stats)
+    }
+
+    /// Whether it may serve: it has synced with a peer, or has nobody to sync with. If not, why.
+    ///
+    /// # Errors
+    ///
+    /// The reason, in words.
+    pub fn ready(&self) -> Result<(), String> {
+        let node = self.0.shared.node();
+        if node.is_synced_once() { Ok(()) } else { Err("no sync with any of the addresses to join yet".to_owned()) }
+    }
+}
+
+fn link_mode(mode: Option<NodeLinkMode>) -> LinkMode {
+    match mode {
+        Some(NodeLinkMode::Eager) => LinkMode::Eager,
+        Some(NodeLinkMode::Lazy) => LinkMode::Lazy,
+        None => LinkMode::None,
+    }
+}
+
+impl LinkMode {
+    /// As interfaces write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Eager => "eager",
+            Self::Lazy => "lazy",
+            Self::None => "none",
+        }
+    }
+}

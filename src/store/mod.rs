@@ -1,0 +1,140 @@
+//! The store: a replicated map on a network, behind a cheap handle. Not responsible for the protocol: the driver's task
+//! runs it.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `opening` | from settings to a node that runs |
+//! | `writing`, `reading` | keys and values, in both sections |
+//! | `cluster` | members, peers, status |
+
+mod cluster;
+mod opening;
+mod reading;
+mod writing;
+
+use crate::runtime::command::{Command, Reply};
+use crate::runtime::driver::Shared;
+use crate::runtime::net::CutSwitch;
+use crate::{Config, Error};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::task::TaskTracker;
+
+/// A replicated store: reads and writes here, at any time, are shared with every other node of the cluster.
+///
+/// A handle is cheap to clone, and may be used from any thread of the runtime that it was opened on. The node runs until
+/// [`close`](Self::close), [`leave`](Self::leave), or until the last handle is dropped.
+///
+/// Reads take the map's lock for one lookup. Futures of writes may be dropped at any time; the write is then done or
+/// not, as after [`Error::Interrupted`].
+///
+/// ```
+/// use tidings::{Config, Secret, Store};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tidings::Error> {
+/// let secret = Secret::random(&mut rand::rng());
+/// let config = Config::builder().in_memory().listen("127.0.0.1:0").secret(secret.clone()).build()?;
+/// let one = Store::open(config).await?;
+/// let join = [one.listen_addr().to_string()];
+/// let config = Config::builder().in_memory().listen("127.0.0.1:0").join(join).secret(secret).build()?;
+/// let two = Store::open(config).await?;
+///
+/// let written = one.put("kettle", "on").await?;
+/// let seen = two.get_after("kettle", &written.session, std::time::Duration::from_secs(10)).await?;
+/// assert_eq!(seen.as_deref(), Some(&b"on"[..]));
+/// two.close().await;
+/// one.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+    version: watch::Receiver<u64>,
+    tracker: TaskTracker,
+    cut: CutSwitch,
+    listen: SocketAddr,
+    key_bytes_max: usize,
+    value_bytes_max: usize,
+}
+
+/// The `sys` section of a store: facts of the cluster, to be read and not to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Sys<'a>(&'a Store);
+
+impl Store {
+    /// Starts a node: opens its socket and takes up its links. Needs a tokio runtime, and uses that alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Listen`] if the address cannot be had; [`Error::InvalidConfig`] if the secret cannot be used, or is not
+    /// that of the data directory; [`Error::InUse`], [`Error::Damaged`], [`Error::NewerFormat`] and [`Error::Io`] of
+    /// the data directory. Nothing was started then, and nothing changed.
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        Self::open_with_progress(config, |_, _| {}).await
+    }
+
+    /// As [`open`](Self::open), and tells how reading the state goes on: entries read, and how many there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn open_with_progress(
+        config: Config,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> Result<Self, Error> {
+        opening::open(config, progress).await
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.0.commands.send(command(reply)).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Interrupted)?
+    }
+
+    /// All records of the state, as they are durable now.
+    pub(crate) async fn snapshot(&self) -> Result<Box<dyn crate::runtime::storage::Snapshot>, Error> {
+        self.ask(|reply| Command::Snapshot { reply }).await
+    }
+
+    /// Whether the node has ended: nothing more will come of what was asked of it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.commands.is_closed()
+    }
+
+    // --- The end
+
+    /// Leaves the cluster for good: says so in this node's record, then closes as [`close`](Self::close) does.
+    ///
+    /// # Errors
+    ///
+    /// The store is closed.
+    pub async fn leave(&self) -> Result<(), Error> {
+        self.ask(|reply| Command::Leave { reply }).await?;
+        self.close().await;
+        Ok(())
+    }
+
+    /// Ends the node in order: peers take what they lack, as far as half a second allows, and hear goodbye. Reads go on
+    /// to show what was there. Closing again waits for the same end.
+    pub async fn close(&self) {
+        // An error says that the driver has ended already.
+        let _ = self.0.commands.send(Command::Close).await;
+        self.0.tracker.wait().await;
+    }
+
+    /// Drops all datagrams of this node, both ways, and tells nobody: to try what a cut link does.
+    pub fn cut_switch(&self) -> CutSwitch {
+        self.0.cut.clone()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

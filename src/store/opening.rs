@@ -1,0 +1,114 @@
+//! From settings to a node that runs. Not responsible for it after that.
+
+use super::{Inner, Store, millis};
+use crate::crdt::ReplicaId;
+use crate::proto::config::NodeConfig;
+use crate::proto::durable;
+use crate::proto::node::Node;
+use crate::proto::time::Now;
+use crate::runtime::clock::SystemClock;
+use crate::runtime::driver::{self, Disk};
+use crate::runtime::net::{CutSwitch, Endpoint, Identity, Transport};
+use crate::runtime::storage::{Directory, Keeper, Opened, Storage as _};
+use crate::{Config, Error, Profile, Storage};
+use rand::RngExt;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
+
+/// How many commands may wait for the driver; further callers wait for room.
+const COMMANDS_MAX: usize = 1024;
+
+pub(super) async fn open(config: Config, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<Store, Error> {
+    let state = State::open(&config, progress).await?;
+    let (replica, cluster) = (state.identity.replica, state.identity.cluster);
+    let transport = match config.profile {
+        Profile::Lan => Transport::lan(),
+    };
+    let identity = Identity::from_secret(&config.secret, replica);
+    let identity = identity.map_err(|e| Error::config("secret", e.to_string()))?;
+    let cut = CutSwitch::default();
+    let cannot_listen = |source| Error::Listen { address: config.listen.to_string(), source };
+    let endpoint = Endpoint::bind(config.listen, &identity, &transport, cut.clone()).map_err(cannot_listen)?;
+    let listen = endpoint.local_addr().map_err(cannot_listen)?;
+    let address = config.advertise.clone().unwrap_or_else(|| advertised(listen, &config.join).to_string());
+    let node_config = node_config(&config, replica, cluster, address, listen);
+    let clock = SystemClock::start();
+    let (node, kept) = state.start(node_config, clock.now())?;
+    let (commands, asked) = mpsc::channel(COMMANDS_MAX);
+    let (version_sender, version) = watch::channel(0);
+    let tracker = TaskTracker::new();
+    let shared = driver::spawn(node, clock, kept, endpoint, asked, version_sender, &tracker);
+    tracker.close();
+    let (key_bytes_max, value_bytes_max) = (config.key_bytes_max, config.value_bytes_max);
+    Ok(Store(Arc::new(Inner { shared, commands, version, tracker, cut, listen, key_bytes_max, value_bytes_max })))
+}
+
+/// What a store begins with: what its directory had kept, or nothing.
+struct State {
+    identity: durable::Identity,
+    opened: Option<Opened>,
+}
+
+impl State {
+    async fn open(config: &Config, mut progress: impl FnMut(u64, u64) + Send + 'static) -> Result<Self, Error> {
+        let cluster = config.secret.cluster_id();
+        let fresh = durable::Identity { replica: ReplicaId::random(&mut rand::rng()), cluster };
+        let Storage::Directory(path) = &config.storage else { return Ok(Self { identity: fresh, opened: None }) };
+        let (path, drift_ms) = (path.clone(), millis(config.clock_drift));
+        let open = move || Directory::open(&path, fresh, drift_ms, &mut progress);
+        let opened = tokio::task::spawn_blocking(open).await.map_err(|_| Error::Interrupted)??;
+        let identity = opened.kept.identity();
+        if identity.cluster != cluster {
+            let problem = "the data directory is of another cluster; give the secret that it was made with, or another \
+                directory";
+            return Err(Error::config("secret", problem));
+        }
+        Ok(Self { identity, opened: Some(opened) })
+    }
+
+    /// The node, and what keeps it. The first commit is made by the driver.
+    fn start(self, config: NodeConfig, now: Now) -> Result<(Node, Option<driver::Kept>), Error> {
+        let Some(Opened { directory, kept }) = self.opened else { return Ok((Node::new(config, now), None)) };
+        let (kind, path) = (directory.kind(), directory.path().to_owned());
+        let spawned = Keeper::spawn(Box::new(directory));
+        let (keeper, done) = spawned.map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+        let disk = Disk::new(kind, path, &keeper);
+        Ok((Node::kept(config, kept, now), Some(driver::Kept { keeper, done, disk })))
+    }
+}
+
+fn node_config(
+    config: &Config,
+    replica: ReplicaId,
+    cluster: [u8; 16],
+    address: String,
+    listen: SocketAddr,
+) -> NodeConfig {
+    let mut node = NodeConfig::new(replica);
+    let own = |join: &&String| **join != address && **join != listen.to_string();
+    node.join = config.join.iter().filter(own).cloned().collect();
+    node.boot = rand::rng().random();
+    node.cluster = cluster;
+    node.name = config.name.clone();
+    node.address = address;
+    node.http = config.http.clone();
+    node.retention.keep_ms = millis(config.tombstone_age);
+    node.retention.count_max = config.tombstone_count;
+    node.drift_ms = millis(config.clock_drift);
+    node
+}
+
+/// What others are told to dial. Listening on all addresses says nothing that could be dialled: then it is the one that
+/// the system would reach the first peer from.
+fn advertised(listen: SocketAddr, join: &[String]) -> SocketAddr {
+    let towards_peer = || -> std::io::Result<IpAddr> {
+        let socket = UdpSocket::bind((listen.ip(), 0))?;
+        // Of a datagram socket this only asks for the route.
+        join.iter().find_map(|peer| socket.connect(peer).ok()).ok_or(std::io::ErrorKind::NotFound)?;
+        Ok(socket.local_addr()?.ip())
+    };
+    let ip = if listen.ip().is_unspecified() { towards_peer().ok() } else { None };
+    SocketAddr::new(ip.unwrap_or(listen.ip()), listen.port())
+}

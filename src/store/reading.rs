@@ -1,0 +1,146 @@
+//! Reading, of both sections. Each read takes the map's lock for one look.
+
+use super::{Store, Sys};
+use crate::Error;
+use crate::crdt::{Key, Section};
+use crate::runtime::command::Command;
+use crate::types::{Item, Page, Reading, Session};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+impl Store {
+    /// The value that the key shows here.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
+        self.read(key).map(|reading| reading.value)
+    }
+
+    /// The value that the key shows, from its JSON text; `None` if the key is absent.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Value`] if the value is no such thing.
+    pub fn get_as<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
+        let value = self.get(key);
+        value.map(|value| serde_json::from_slice(&value)).transpose().map_err(|source| Error::Value { source })
+    }
+
+    /// The value that the key shows, once this node has all that the session has seen.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotYetHere`] if that takes longer than `wait`.
+    pub async fn get_after(
+        &self,
+        key: impl AsRef<[u8]>,
+        session: &Session,
+        wait: Duration,
+    ) -> Result<Option<Bytes>, Error> {
+        let mut version = self.0.version.clone();
+        let here = || self.0.shared.node().map().context().includes(&session.context);
+        if !here() {
+            self.0.commands.send(Command::PullAll).await.map_err(|_| Error::Closed)?;
+            match tokio::time::timeout(wait, version.wait_for(|_| here())).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) => return Err(Error::Closed),
+                Err(_) => return Err(Error::NotYetHere),
+            }
+        }
+        Ok(self.get(key))
+    }
+
+    /// The value that the key shows, and its write.
+    pub fn read(&self, key: impl AsRef<[u8]>) -> Option<Reading> {
+        self.read_key(Key::usr(key.as_ref()))
+    }
+
+    /// All live values of the key: the one that it shows, then those of concurrent writes.
+    pub fn values(&self, key: impl AsRef<[u8]>) -> Vec<Reading> {
+        self.values_of(Key::usr(key.as_ref()))
+    }
+
+    /// All keys that begin with `prefix`, with their values, in the order of their bytes, as of one moment.
+    ///
+    /// Copies them all: for many, take [`page`](Self::page)s.
+    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Vec<(Bytes, Bytes)> {
+        let page = self.page(prefix.as_ref(), None, usize::MAX);
+        page.items.into_iter().map(|item| (item.key, item.value)).collect()
+    }
+
+    /// At most `limit` keys that begin with `prefix`, from `start` on, in the order of their bytes.
+    pub fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page {
+        self.page_of(Key::usr(prefix), start, limit)
+    }
+
+    /// The section of the cluster's own facts.
+    pub fn sys(&self) -> Sys<'_> {
+        Sys(self)
+    }
+
+    /// What this node has seen.
+    pub fn session(&self) -> Session {
+        Session { context: self.0.shared.node().map().context().clone() }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.shared.clock.now().wall_ms
+    }
+
+    fn read_key(&self, key: Key<'_>) -> Option<Reading> {
+        self.0.shared.node().map().read(key, self.now_ms()).map(Reading::from)
+    }
+
+    fn values_of(&self, key: Key<'_>) -> Vec<Reading> {
+        let (node, now) = (self.0.shared.node(), self.now_ms());
+        let shown = node.map().read(key, now).into_iter();
+        shown.chain(node.map().siblings(key, now)).map(Reading::from).collect()
+    }
+
+    fn page_of(&self, prefix: Key<'_>, start: Option<&[u8]>, limit: usize) -> Page {
+        let now = self.now_ms();
+        let mut node = self.0.shared.node_mut();
+        let mut shown = node.map_for_scan().scan_from(prefix, start.unwrap_or_default(), now);
+        let item = |(key, reading): (&[u8], crate::crdt::Reading<'_>)| Item {
+            key: Bytes::copy_from_slice(key),
+            value: Bytes::copy_from_slice(reading.value),
+            expires: reading.deadline,
+        };
+        let items = shown.by_ref().take(limit).map(item).collect();
+        Page { items, next: shown.next().map(|(key, _)| Bytes::copy_from_slice(key)) }
+    }
+}
+
+impl Sys<'_> {
+    /// As [`Store::get`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
+        self.read(key).map(|reading| reading.value)
+    }
+
+    /// As [`Store::read`].
+    pub fn read(&self, key: impl AsRef<[u8]>) -> Option<Reading> {
+        self.0.read_key(Key::sys(key.as_ref()))
+    }
+
+    /// As [`Store::values`].
+    pub fn values(&self, key: impl AsRef<[u8]>) -> Vec<Reading> {
+        self.0.values_of(Key::sys(key.as_ref()))
+    }
+
+    /// As [`Store::scan`].
+    pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Vec<(Bytes, Bytes)> {
+        let page = self.page(prefix.as_ref(), None, usize::MAX);
+        page.items.into_iter().map(|item| (item.key, item.value)).collect()
+    }
+
+    /// As [`Store::page`].
+    pub fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page {
+        self.0.page_of(Key { section: Section::Sys, bytes: prefix }, start, limit)
+    }
+}
+
+impl From<crate::crdt::Reading<'_>> for Reading {
+    fn from(reading: crate::crdt::Reading<'_>) -> Self {
+        let crate::crdt::Reading { value, dot, timestamp, deadline, siblings } = reading;
+        Self { value: Bytes::copy_from_slice(value), dot, timestamp, expires: deadline, siblings }
+    }
+}
