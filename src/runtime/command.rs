@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Delete { key: Bytes, reply: Reply<Option<Outcome>> },
     AddPeer { address: String, reply: Reply<bool> },
     RemovePeer { address_or_id: String, reply: Reply<bool> },
+    Rejoin { added: Vec<String>, dropped: Vec<String>, reply: Reply<()> },
     PullAll,
     Snapshot { reply: Reply<Box<dyn Snapshot>> },
     Leave { reply: Reply<()> },
@@ -76,6 +77,10 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
         (Command::RemovePeer { address_or_id, reply }, fault) => {
             let found = node.remove_peer(now, &address_or_id);
             durable_unless(fault, answer(reply, found))
+        }
+        (Command::Rejoin { added, dropped, reply }, fault) => {
+            node.rejoin(now, &added, &dropped);
+            durable_unless(fault, answer(reply, ()))
         }
         (Command::PullAll, _) => {
             node.pull_all(now);
