@@ -18,6 +18,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// A node answers within a minute, or never.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
 
+/// What the standard library says of a name that leads nowhere; it has no kind of its own.
+const NO_LOOKUP: &str = "failed to lookup address information";
+
 /// What may stand raw in a path.
 const RAW_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
 
@@ -132,6 +135,9 @@ impl Client {
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         let base = &self.base;
         let absent = match error {
+            ureq::Error::Io(error) if error.to_string().starts_with(NO_LOOKUP) => {
+                return Failure::failed(format!("no node at {base}: that name is not known; give another with --http"));
+            }
             ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
             ureq::Error::Timeout(ureq::Timeout::Connect) => true,
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,

@@ -95,6 +95,7 @@ impl From<Error> for Failure {
         }
         let hint = match &error {
             Error::Listen { .. } => "; give another address with --listen",
+            Error::InUse { .. } => "; end that, or give another with --data-dir",
             Error::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "; make room on it, or give another directory with --data-dir"

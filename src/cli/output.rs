@@ -10,6 +10,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Cells longer than this are cut: a table is for looking at, `--json` for the rest.
 const CELL_CHARS_MAX: usize = 60;
 
+/// A table is not made narrower than this.
+const WIDTH_MIN: u16 = 30;
+
 /// Where results go, and in which dress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Output {
@@ -51,7 +54,9 @@ impl Output {
     /// On a terminal no wider than that, in as many lines as it takes; else a row is a line, for `grep` and its like.
     pub(super) fn table(self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
         let mut table = Table::new();
-        let (width, styled) = (table.width(), AutoStream::choice(&std::io::stdout()) != ColorChoice::Never);
+        // A terminal that does not know its width says 0.
+        let width = table.width().filter(|width| *width >= WIDTH_MIN);
+        let styled = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
         table.load_style(presets::NOTHING).force_no_tty();
         if styled {
             table.enforce_styling();

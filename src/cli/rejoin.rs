@@ -12,6 +12,9 @@ use tracing::{info, warn};
 /// How often the file is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// So long a file that has changed must stay as it is.
+const SETTLED_AFTER: Duration = Duration::from_millis(200);
+
 /// A file that says whom to join.
 #[derive(Debug)]
 pub(super) struct JoinFile {
@@ -37,13 +40,27 @@ impl JoinFile {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
                 () = hangups.next() => self.text = None,
             }
-            // A file that is being replaced may be gone for a moment.
-            let Ok(text) = tokio::fs::read_to_string(&self.path).await else { continue };
-            if self.text.as_ref() != Some(&text) {
+            if let Some(text) = self.changed().await {
                 self.take(&text, &store).await;
                 self.text = Some(text);
             }
         }
+    }
+
+    /// Its text, if that is another than at the last look. A file that is being written may be gone or empty for a
+    /// moment: it counts once it has stayed the same for a while.
+    async fn changed(&self) -> Option<String> {
+        let read = async || tokio::fs::read_to_string(&self.path).await.ok();
+        let mut text = read().await;
+        while text.is_some() && text != self.text {
+            tokio::time::sleep(SETTLED_AFTER).await;
+            let again = read().await;
+            if again == text {
+                return text;
+            }
+            text = again;
+        }
+        None
     }
 
     async fn take(&mut self, text: &str, store: &Store) {

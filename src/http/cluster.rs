@@ -123,7 +123,7 @@ pub(super) async fn remove_peer(State(app): State<App>, uri: Uri) -> Result<Stat
     let name = std::str::from_utf8(&name).map_err(|_| ApiError::bad_request("give an id or an address"))?;
     match app.store.remove_peer(name).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::not_found(format!("there is no peer {name:?}"))),
+        false => Err(ApiError::not_found(format!("there is no peer {name:?}; \"tidings peers\" shows them"))),
     }
 }
 

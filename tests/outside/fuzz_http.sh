@@ -35,19 +35,23 @@ if [[ -z $url ]]; then
     exit 1
 fi
 
-# What a schema cannot say: 1,024 bytes are fewer characters where they are not ASCII, and lines of JSON are more than text.
+# What is too long is refused with 413, which the fuzzer does not expect by itself; 1,024 bytes of a key are fewer characters
+# where they are not ASCII; and not every list of lines is one of good records.
 cat >"$work/schemathesis.toml" <<'END'
 [checks.positive_data_acceptance]
 expected-statuses = ["2xx", 401, 403, 404, 409, 413]
+[checks.negative_data_rejection]
+expected-statuses = [400, 404, 405, 413]
 [[operations]]
 include-path = "/v1/import"
 checks.positive_data_acceptance.enabled = false
 END
 
 status=0
+export SCHEMATHESIS_HOOKS="$here/fuzz_hooks.py"
 "${SCHEMATHESIS:-schemathesis}" --config-file "$work/schemathesis.toml" run "$url/openapi.json" --checks all \
     --exclude-path /v1/leave --exclude-path /v1/watch --max-time "$seconds" --request-timeout 20 \
-    --continue-on-failure || status=$?
+    --continue-on-failure --phases coverage,fuzzing,stateful || status=$?
 curl --silent --fail --max-time 10 "$url/livez" || { echo "the node has not lived through it"; status=1; }
 echo
 if grep -E 'panicked|ERROR' "$work/log"; then status=1; fi
