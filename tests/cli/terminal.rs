@@ -147,7 +147,10 @@ fn the_shell_remembers_its_lines_for_their_owner_only() {
     second.shows("exit to end");
     second.press("\u{1b}[A\u{1b}[A\r");
     second.shows("replaced");
-    second.press("\u{3}exit\r");
+    // Ctrl-C gives up the line, not the shell.
+    second.press("half a line\u{3}");
+    second.shows("half a line");
+    second.press("exit\r");
     second.end();
     let elsewhere = home.path().join("state");
     let variables = [("XDG_STATE_HOME", elsewhere.to_str().expect("UTF-8"))];
