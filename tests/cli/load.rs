@@ -2,7 +2,9 @@
 
 use crate::common::{Node, Process, announced, code, eventually, run, stderr, stdout, tidings};
 use crate::{NOBODY, parsed};
+use serde_json::Value;
 use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 fn demo() -> (Process, Vec<String>) {
     let mut demo = Process::start(tidings().args(["demo", "--nodes", "3"]));
@@ -28,9 +30,13 @@ fn it_measures_writes_reads_and_lag_and_counts_no_errors() {
     let lag = report["lag"].as_array().expect("a list");
     assert_eq!(lag.iter().map(|lag| lag["at"].as_str().expect("a node").to_owned()).collect::<Vec<_>>(), nodes);
     assert!(lag.iter().all(|lag| lag["count"].as_u64().is_some_and(|count| count > 0)), "{report}");
-    // What it has written ends by itself.
+    // What it has written ends by itself, a minute after the load.
     let items = stdout(&run(["list", "load/", "--json", "--http", &nodes[0]]));
-    assert!(items.lines().count() > 0 && items.lines().all(|line| line.contains("\"expires\":")), "{items}");
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let expires = items
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON")["expires"].as_u64().unwrap_or(u64::MAX));
+    assert!(!items.is_empty() && expires.into_iter().all(|ms| ms <= now_ms + 63_000), "{items}");
 }
 
 #[test]
@@ -54,7 +60,7 @@ fn an_interrupted_load_shows_what_it_has_measured() {
     eventually("it has begun", || !node.get("/v1/kv?prefix=load/").text().starts_with("{\"items\":[]"));
     load.signal("INT");
     assert_eq!(load.wait().code(), Some(0));
-    let report: serde_json::Value = serde_json::from_str(&load.rest()).expect("JSON");
+    let report: Value = serde_json::from_str(&load.rest()).expect("JSON");
     assert!(report["seconds"].as_f64().is_some_and(|seconds| seconds < 3_600.0), "{report}");
 }
 
@@ -71,7 +77,7 @@ fn requests_that_fail_are_counted_and_end_it_with_1() {
     std::thread::sleep(std::time::Duration::from_millis(200));
     load.signal("INT");
     assert_eq!(load.wait().code(), Some(1));
-    let report: serde_json::Value = serde_json::from_str(&load.rest()).expect("JSON");
+    let report: Value = serde_json::from_str(&load.rest()).expect("JSON");
     assert!(report["errors"]["count"].as_u64().is_some_and(|count| count > 0), "{report}");
     assert!(report["errors"]["messages"].to_string().contains(&format!("no node at {http}")), "{report}");
 }

@@ -12,7 +12,7 @@ use rustyline::hint::Hinter;
 use rustyline::history::FileHistory;
 use rustyline::validate::Validator;
 use rustyline::{CompletionType, Config, Context, Editor, Helper};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// So many lines are remembered.
@@ -79,13 +79,13 @@ impl Lines {
         }
     }
 
-    /// At once, since nobody knows how the shell will end. A history that cannot be kept is no reason to end it.
+    /// At once, since nobody knows how the shell will end, and for its owner only (rustyline sees to that). A history
+    /// that cannot be kept is no reason to end the shell.
     fn remember(&mut self, line: &str) {
         let is_new = self.editor.add_history_entry(line).unwrap_or(false);
         if let Some(path) = self.history.as_ref().filter(|_| is_new) {
-            let kept =
-                make_private(path).map_err(|_| ()).and_then(|()| self.editor.append_history(path).map_err(|_| ()));
-            if kept.is_err() {
+            let directory = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+            if directory.is_err() || self.editor.append_history(path).is_err() {
                 self.history = None;
             }
         }
@@ -101,19 +101,6 @@ fn history_file() -> Option<PathBuf> {
     let directory = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = directory("XDG_STATE_HOME").or_else(|| Some(directory("HOME")?.join(".local/state")))?;
     Some(state.join("tidings/history"))
-}
-
-/// An empty file that nobody else may read, unless it is there: values may be anything.
-fn make_private(path: &Path) -> std::io::Result<()> {
-    if path.exists() {
-        return Ok(());
-    }
-    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
 }
 
 /// What could stand at the end of a line.
