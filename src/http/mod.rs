@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `request`, `error`, `values`, `duration`, `lines` | what routes share: how things are read and told |
 //! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health` | the routes |
+//! | `session` | what a client has seen, as a token |
 //! | `auth` | who may use them |
 //! | `server` | the listening socket and its end |
 
@@ -18,6 +19,7 @@ mod lines;
 mod reading;
 mod request;
 mod server;
+mod session;
 mod transfer;
 pub(crate) mod values;
 mod writing;
