@@ -68,23 +68,28 @@ impl Store {
     }
 
     /// The value that the key shows and its write, and what has been seen by reading it: all that this node has.
-    pub fn read_with_session(&self, key: impl AsRef<[u8]>) -> (Option<Reading>, Session) {
-        self.read_seen(Key::usr(key.as_ref()))
-    }
-
-    pub(crate) fn read_seen(&self, key: Key<'_>) -> (Option<Reading>, Session) {
-        let node = self.0.shared.node();
+    ///
+    /// Of the section that the key names, `usr` unless it says `sys`: see [`Key`].
+    pub fn read_with_session<'k>(&self, key: impl Into<Key<'k>>) -> (Option<Reading>, Session) {
+        let (node, key) = (self.0.shared.node(), key.into());
         (read(node.map(), key, self.now_ms()), seen(node.map(), key))
     }
 
-    pub(crate) fn values_seen(&self, key: Key<'_>) -> (Vec<Reading>, Session) {
-        let node = self.0.shared.node();
+    /// All live values of the key, and what has been seen by reading them.
+    pub fn values_with_session<'k>(&self, key: impl Into<Key<'k>>) -> (Vec<Reading>, Session) {
+        let (node, key) = (self.0.shared.node(), key.into());
         (values(node.map(), key, self.now_ms()), seen(node.map(), key))
     }
 
-    pub(crate) fn page_seen(&self, prefix: Key<'_>, start: Option<&[u8]>, limit: usize) -> (Page, Session) {
+    /// As [`page`](Self::page), with what has been seen by reading it.
+    pub fn page_with_session<'k>(
+        &self,
+        prefix: impl Into<Key<'k>>,
+        start: Option<&[u8]>,
+        limit: usize,
+    ) -> (Page, Session) {
         let mut node = self.0.shared.node_mut();
-        let page = page(node.map_for_scan(), prefix, start, limit, self.now_ms());
+        let page = page(node.map_for_scan(), prefix.into(), start, limit, self.now_ms());
         (page, Session::from(&node.map().context_of_all()))
     }
 }

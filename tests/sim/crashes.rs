@@ -86,7 +86,8 @@ impl<'d> Crashes<'d> {
         }
         let who = *self.run.dice.pick(&kept);
         match self.run.dice.below(100) {
-            0..45 => self.run.step(),
+            0..41 => self.run.step(),
+            41..45 => self.stand_in(who),
             45..75 => self.go_on(who),
             75..83 => self.crash(who),
             83..85 => self.close(who),
@@ -103,6 +104,12 @@ impl<'d> Crashes<'d> {
 
     fn has_pending(&self, who: usize) -> bool {
         self.run.dense.world.map(who).pending() > 0
+    }
+
+    /// A client's session has seen too much to be told.
+    fn stand_in(&mut self, who: usize) {
+        self.run.dice.tell(|| format!("a dot of node {who} stands for what it has"));
+        self.run.dense.stand_in(who);
     }
 
     /// Its commit gets some steps further.

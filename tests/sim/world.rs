@@ -3,6 +3,7 @@
 
 use crate::kept::Storage;
 use crate::oracle::{History, Left, Name, Names, Shown, ShownKey};
+use crate::stand_ins::StandIn;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidings::crdt::{Clock, EntriesBuilder};
 use tidings::proto::config::NodeConfig;
@@ -74,6 +75,8 @@ pub(crate) struct World {
     pub(crate) history: History,
     /// What somebody will know who is made of a backup.
     pub(crate) backed_up: Names,
+    /// Dots that stand for contexts.
+    pub(crate) stand_ins: Vec<StandIn>,
     /// Users' keys, then the members' records.
     keys: Vec<(Section, Vec<u8>)>,
     usr_keys: usize,
@@ -207,7 +210,7 @@ impl World {
     fn check(&self, who: usize) {
         self.check_gate(who);
         let own = &self.members[who].shown;
-        let judged = self.history.check(own);
+        let judged = self.history.check(own).and_then(|()| self.check_stand_ins(&own.context));
         judged.unwrap_or_else(|what| panic!("node {who}: {what}"));
         for (other, member) in self.members.iter().enumerate().filter(|(other, m)| *other != who && !m.gone) {
             let judged = self.history.check_pair(own, &member.shown);

@@ -44,7 +44,8 @@ impl Node {
         self.map.skip_to(dot);
         self.any_version += 1;
         self.own_version = self.any_version;
+        let context = self.map.context().clone();
         self.settle();
-        Some(StandIn { context: self.map.context().clone(), dot })
+        Some(StandIn { context, dot })
     }
 }
