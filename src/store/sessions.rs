@@ -66,7 +66,7 @@ impl Store {
     /// The session as a text of at most 4,096 characters that fits a header, for a client to carry to any node of this
     /// cluster.
     ///
-    /// Where more than about 280 replicas have written, it says what was seen since a dot of this node's that stands for
+    /// Where more than about 300 replicas have written, it says what was seen since a dot of this node's that stands for
     /// the rest; if that is too much as well, the node takes a new such dot, and this returns when that is durable.
     ///
     /// # Errors
