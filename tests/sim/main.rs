@@ -6,7 +6,8 @@
 //! `stories` the named ones. `poison` is about peers that break the protocol.
 //!
 //! `disk` is a disk that loses what was not synced, `kept` nodes whose state is on one: `crashes` has the seeded runs of
-//! power cuts and disks that fail, `stand_ins` looks at what sessions rely on in them, `storage` their named stories, and `clones` those of a disk that was copied.
+//! power cuts and disks that fail, `stand_ins` looks at what sessions rely on in them, `storage` has their named stories,
+//! and `clones` those of a disk that was copied. `sessions` is about what a node does for one.
 //!
 //! Each failure prints its seed: `TIDINGS_SEED=n cargo test --test sim NAME -- --nocapture` tells that run's story.
 //! `TIDINGS_RUNS=n` sets how many seeds each test tries.
@@ -27,6 +28,7 @@ mod kept;
 mod machines;
 mod poison;
 mod runs;
+mod sessions;
 mod stand_ins;
 mod storage;
 mod stories;
