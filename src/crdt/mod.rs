@@ -31,7 +31,7 @@ pub use delta::{Delta, Entries, EntriesBuilder, Merged};
 pub(crate) use delta::{RegisterRow, Row};
 pub use dot::{Dot, ParseDotError};
 pub use join::{Change, Received};
-pub(crate) use journal::{RegisterState, ReplicaState};
+pub(crate) use journal::{RegisterState, ReplicaState, Uncommitted};
 pub use key::{Key, KeyList, Section};
 pub use or_map::{Counts, OrMap, Scan};
 pub use pending::EntryContext;

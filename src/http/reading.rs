@@ -49,12 +49,12 @@ async fn get(app: &App, uri: &Uri, headers: &HeaderMap, section: Section, route:
     session::reached(app, headers, &query).await?;
     let key = Key { section, bytes: &key };
     if siblings {
-        let (values, seen) = app.store.values_with_session(key);
+        let (values, seen) = app.store.values_with_session(key).await;
         let list: Vec<_> = values.iter().map(ShownReading).collect();
         let shown = if list.is_empty() { Err(absent()) } else { Ok(Json(list)) };
         return session::answer(app, headers, &seen, shown).await;
     }
-    let (reading, seen) = app.store.read_with_session(key);
+    let (reading, seen) = app.store.read_with_session(key).await;
     session::answer(app, headers, &seen, reading.map(answer).ok_or_else(absent)).await
 }
 
@@ -104,7 +104,7 @@ async fn list(app: &App, uri: &Uri, headers: &HeaderMap, section: Section) -> Re
     let limit = query.parsed("limit", parse_limit)?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     session::reached(app, headers, &query).await?;
     let prefix = Key { section, bytes: query.bytes("prefix").unwrap_or_default() };
-    let (page, seen) = app.store.page_with_session(prefix, query.bytes("start"), limit);
+    let (page, seen) = app.store.page_with_session(prefix, query.bytes("start"), limit).await;
     session::answer(app, headers, &seen, Json(Listing(bounded(page)))).await
 }
 

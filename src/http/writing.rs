@@ -43,7 +43,7 @@ pub(super) async fn delete(State(app): State<App>, uri: Uri, headers: HeaderMap)
     session::reached(&app, &headers, &query).await?;
     match app.store.delete(&key).await? {
         Some(written) => Ok(answer(&app, StatusCode::NO_CONTENT, &written).await),
-        None => session::answer(&app, &headers, &app.store.session(), absent()).await,
+        None => session::answer(&app, &headers, &app.store.read_with_session(&*key).await.1, absent()).await,
     }
 }
 

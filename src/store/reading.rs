@@ -2,7 +2,7 @@
 
 use super::{Store, Sys};
 use crate::Error;
-use crate::crdt::{Key, OrMap, Section, Session};
+use crate::crdt::{Key, OrMap, Section};
 use crate::types::{Item, Page, Reading};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -51,7 +51,7 @@ impl Store {
         Sys(self)
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.0.shared.clock.now().wall_ms
     }
 
@@ -66,43 +66,17 @@ impl Store {
     fn page_of(&self, prefix: Key<'_>, start: Option<&[u8]>, limit: usize) -> Page {
         page(self.0.shared.node_mut().map_for_scan(), prefix, start, limit, self.now_ms())
     }
-
-    /// The value that the key shows and its write, and what has been seen by reading it: all that this node has.
-    ///
-    /// Of the section that the key names, `usr` unless it says `sys`: see [`Key`].
-    pub fn read_with_session<'k>(&self, key: impl Into<Key<'k>>) -> (Option<Reading>, Session) {
-        let (node, key) = (self.0.shared.node(), key.into());
-        (read(node.map(), key, self.now_ms()), seen(node.map(), key))
-    }
-
-    /// All live values of the key, and what has been seen by reading them.
-    pub fn values_with_session<'k>(&self, key: impl Into<Key<'k>>) -> (Vec<Reading>, Session) {
-        let (node, key) = (self.0.shared.node(), key.into());
-        (values(node.map(), key, self.now_ms()), seen(node.map(), key))
-    }
-
-    /// As [`page`](Self::page), with what has been seen by reading it.
-    pub fn page_with_session<'k>(
-        &self,
-        prefix: impl Into<Key<'k>>,
-        start: Option<&[u8]>,
-        limit: usize,
-    ) -> (Page, Session) {
-        let mut node = self.0.shared.node_mut();
-        let page = page(node.map_for_scan(), prefix.into(), start, limit, self.now_ms());
-        (page, Session::from(&node.map().context_of_all()))
-    }
 }
 
-fn read(map: &OrMap, key: Key<'_>, now: u64) -> Option<Reading> {
+pub(super) fn read(map: &OrMap, key: Key<'_>, now: u64) -> Option<Reading> {
     map.read(key, now).map(Reading::from)
 }
 
-fn values(map: &OrMap, key: Key<'_>, now: u64) -> Vec<Reading> {
+pub(super) fn values(map: &OrMap, key: Key<'_>, now: u64) -> Vec<Reading> {
     map.read(key, now).into_iter().chain(map.siblings(key, now)).map(Reading::from).collect()
 }
 
-fn page(map: &mut OrMap, prefix: Key<'_>, start: Option<&[u8]>, limit: usize, now: u64) -> Page {
+pub(super) fn page(map: &mut OrMap, prefix: Key<'_>, start: Option<&[u8]>, limit: usize, now: u64) -> Page {
     let mut shown = map.scan_from(prefix, start.unwrap_or_default(), now);
     let item = |(key, reading): (&[u8], crate::crdt::Reading<'_>)| Item {
         key: Bytes::copy_from_slice(key),
@@ -111,11 +85,6 @@ fn page(map: &mut OrMap, prefix: Key<'_>, start: Option<&[u8]>, limit: usize, no
     };
     let items = shown.by_ref().take(limit).map(item).collect();
     Page { items, next: shown.next().map(|(key, _)| Bytes::copy_from_slice(key)) }
-}
-
-/// All that the replica has, and what an unfinished sync has brought of the key.
-fn seen(map: &OrMap, key: Key<'_>) -> Session {
-    if map.pending() == 0 { Session::from(map.context()) } else { Session::from(&map.context_of(key)) }
 }
 
 impl Sys<'_> {

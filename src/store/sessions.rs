@@ -2,10 +2,12 @@
 //! lacks: the node pulls it.
 
 use super::Store;
+use super::reading::{page, read, values};
 use crate::Error;
-use crate::crdt::Session;
-use crate::proto::node::StandIn;
+use crate::crdt::{Key, OrMap, Session};
+use crate::proto::node::{Node, StandIn};
 use crate::runtime::command::Command;
+use crate::types::{Page, Reading};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -14,6 +16,20 @@ use std::time::Duration;
 
 /// Tokens are carried in headers.
 pub(crate) const TOKEN_CHARS_MAX: usize = 4096;
+
+/// What was seen in one look at the node, which commit makes that durable, and how many had failed.
+struct Look<T> {
+    shown: T,
+    commit: u64,
+    failed: u64,
+}
+
+impl<T> Look<T> {
+    fn of(node: &Node, look: impl FnOnce(&Node) -> (u64, T)) -> Self {
+        let (commit, shown) = look(node);
+        Self { shown, commit, failed: node.failed_commits() }
+    }
+}
 
 impl Store {
     /// What this node has seen.
@@ -63,6 +79,61 @@ impl Store {
         Ok(self.get(key))
     }
 
+    /// The value that the key shows and its write, and what has been seen by reading it: all that this node has.
+    ///
+    /// Of the section that the key names, `usr` unless it says `sys`: see [`Key`]. A session must not see what a crash can
+    /// take back: where a write of the key is not on disk yet, this waits for that, and then shows it. May be dropped at
+    /// any time.
+    pub async fn read_with_session<'k>(&self, key: impl Into<Key<'k>>) -> (Option<Reading>, Session) {
+        let key = key.into();
+        let look = |node: &Node| (read(node.map(), key, self.now_ms()), seen(node.map(), key));
+        self.durably(|| Look::of(&self.0.shared.node(), |node| (node.commit_of(key), look(node)))).await
+    }
+
+    /// All live values of the key, and what has been seen by reading them. As [`read_with_session`](Self::read_with_session).
+    pub async fn values_with_session<'k>(&self, key: impl Into<Key<'k>>) -> (Vec<Reading>, Session) {
+        let key = key.into();
+        let look = |node: &Node| (values(node.map(), key, self.now_ms()), seen(node.map(), key));
+        self.durably(|| Look::of(&self.0.shared.node(), |node| (node.commit_of(key), look(node)))).await
+    }
+
+    /// As [`page`](Self::page), with what has been seen by reading it, once all that was written until then is on disk.
+    pub async fn page_with_session<'k>(
+        &self,
+        prefix: impl Into<Key<'k>>,
+        start: Option<&[u8]>,
+        limit: usize,
+    ) -> (Page, Session) {
+        let prefix = prefix.into();
+        self.durably(|| {
+            let mut node = self.0.shared.node_mut();
+            let page = page(node.map_for_scan(), prefix, start, limit, self.now_ms());
+            Look::of(&node, |node| (node.commit_of_all(), (page, Session::from(&node.map().context_of_all()))))
+        })
+        .await
+    }
+
+    /// What a look at the node shows, once that is durable. If a commit fails meanwhile, it may have been taken back, and is
+    /// looked for again.
+    async fn durably<T>(&self, look: impl Fn() -> Look<T>) -> T {
+        let mut version = self.0.version.clone();
+        loop {
+            let Look { shown, commit, failed } = look();
+            if self.0.shared.node().durable_commit() >= commit {
+                return shown;
+            }
+            let settled = |_: &u64| {
+                let node = self.0.shared.node();
+                node.durable_commit() >= commit || node.failed_commits() != failed
+            };
+            // An error says that the node has ended, and what it shows is all that there will be.
+            let ended = version.wait_for(settled).await.is_err();
+            if ended || self.0.shared.node().failed_commits() == failed {
+                return shown;
+            }
+        }
+    }
+
     /// The session as a text of at most 4,096 characters that fits a header, for a client to carry to any node of this
     /// cluster.
     ///
@@ -109,4 +180,9 @@ impl Store {
     fn stand_in(&self) -> Option<StandIn> {
         self.0.stand_in.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+/// All that the replica has, and what an unfinished sync has brought of the key.
+fn seen(map: &OrMap, key: Key<'_>) -> Session {
+    if map.pending() == 0 { Session::from(map.context()) } else { Session::from(&map.context_of(key)) }
 }

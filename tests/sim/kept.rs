@@ -177,6 +177,7 @@ impl World {
     fn tell_durable(&mut self, who: usize, mark: Mark, mends: bool) {
         if mends {
             // What the commit that failed had held is taken back for good, wherever it was.
+            self.check_read(who, mark.last_write);
             self.history.forget_after(who, mark.last_write);
         }
         self.stand_ins_are_durable(who, mark.shown.context.0[who]);
@@ -223,6 +224,7 @@ impl World {
             void_to >= told,
             "node {who}: a client was told of write {told}, and {void_to} is the last that counts"
         );
+        self.check_read(who, mark.last_write);
         self.history.forget_after(who, mark.last_write);
         self.history.make_void(who, void_to);
         self.members[who].node = Node::kept(config, kept, now);

@@ -6,7 +6,7 @@
 //! `stories` the named ones. `poison` is about peers that break the protocol.
 //!
 //! `disk` is a disk that loses what was not synced, `kept` nodes whose state is on one: `crashes` has the seeded runs of
-//! power cuts and disks that fail, `stand_ins` looks at what sessions rely on in them, `storage` has their named stories,
+//! power cuts and disks that fail, `clients` looks at what sessions rely on in them, `storage` has their named stories,
 //! and `clones` those of a disk that was copied. `sessions` is about what a node does for one.
 //!
 //! Each failure prints its seed: `TIDINGS_SEED=n cargo test --test sim NAME -- --nocapture` tells that run's story.
@@ -19,6 +19,7 @@ mod look;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+mod clients;
 mod clones;
 mod clusters;
 mod crashes;
@@ -29,7 +30,6 @@ mod machines;
 mod poison;
 mod runs;
 mod sessions;
-mod stand_ins;
 mod storage;
 mod stories;
 mod timed;

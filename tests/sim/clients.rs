@@ -1,8 +1,9 @@
-//! Dots that stand for contexts, in tokens of sessions: whoever has the one has all of the other. Not responsible for
-//! tokens.
+//! What clients' sessions rely on: what they have read is not taken back by a crash, and whoever has a dot that stands for
+//! a context has that. Not responsible for tokens.
 
 use crate::oracle::{Name, Names};
-use crate::world::{World, names, number_of};
+use crate::world::{World, name, names, number_of, usr};
+use tidings::Key;
 
 /// A dot that some node has taken for nothing.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +15,22 @@ pub(crate) struct StandIn {
 }
 
 impl World {
+    /// A client reads a key, and is answered if that is durable. Whether it is.
+    pub(crate) fn read(&mut self, who: usize, key: usize) -> bool {
+        let (bytes, node) = (usr(key), &self.members[who].node);
+        let durable = node.commit_of(Key::usr(&bytes)) <= node.durable_commit();
+        if durable {
+            self.read.extend(node.map().registers(Key::usr(&bytes)).iter().map(|(dot, _)| name(*dot)));
+        }
+        durable
+    }
+
+    /// All writes of a node after this one are lost.
+    pub(crate) fn check_read(&self, who: usize, last: u64) {
+        let lost = self.read.iter().find(|name| name.0 == who && name.1 > last);
+        assert!(lost.is_none(), "a client has read {lost:?} at node {who}, which has lost all after {last}");
+    }
+
     /// The node takes a dot that stands for all that it has.
     pub(crate) fn stand_in(&mut self, who: usize) {
         let before = self.own_counter(who);
