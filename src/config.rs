@@ -3,7 +3,7 @@
 
 use crate::Error;
 use crate::runtime::net::Secret;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -237,12 +237,19 @@ fn check_range(setting: &'static str, bytes: usize, ceiling: usize) -> Result<()
 }
 
 pub(crate) fn check_address(setting: &'static str, address: &str) -> Result<(), Error> {
-    // No host name is longer; the address goes into every hello.
-    let fits = |(host, _): &(&str, &str)| (1..=255).contains(&host.len());
-    let port = address.rsplit_once(':').filter(fits).and_then(|(_, port)| port.parse().ok());
-    match port {
+    let host_and_port = address.rsplit_once(':').filter(|(host, _)| is_host(host));
+    match host_and_port.and_then(|(_, port)| port.parse().ok()) {
         Some(1u16..) => Ok(()),
-        _ => Err(Error::config(setting, format!("{address:?} is no HOST:PORT, as 127.0.0.1:7400 is"))),
+        _ => Err(Error::config(setting, format!("{address:?} is no HOST:PORT, as 127.0.0.1:7400 is, or [::1]:7400"))),
+    }
+}
+
+/// A name or an address. What is none would be looked up in vain, for ever; it goes into every hello, too.
+fn is_host(host: &str) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(ip) => ip.parse::<Ipv6Addr>().is_ok(),
+        None => (1..=255).contains(&host.len()) && host.chars().all(is_of_name),
     }
 }
 
@@ -255,7 +262,7 @@ fn check_name(name: String) -> Result<String, Error> {
     Ok(name)
 }
 
-fn machine_name() -> String {
+pub(crate) fn machine_name() -> String {
     let read = |path| std::fs::read_to_string(path).ok();
     let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname")).unwrap_or_default();
     let name = name.trim();
@@ -298,5 +305,8 @@ mod tests {
     fn host_names_and_both_families_may_be_joined() {
         let config = builder().join(["seed.example:7400", "[::1]:7400", "10.0.0.1:7400"]).build().expect("addresses");
         assert_eq!(config.join.len(), 3);
+        for wrong in ["::1:7400", "[::1:7400", "http://a:1", "a b:1", "a", "a:", ":1", "a:0", "a:65536", "[a]:1"] {
+            assert!(refusal(builder().join([wrong])).contains("is no HOST:PORT"), "{wrong}");
+        }
     }
 }

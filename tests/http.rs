@@ -325,3 +325,112 @@ fn web_pages_from_elsewhere_are_kept_out() {
     let own = node.http.clone();
     assert_eq!(from("Origin", &own).status, 200);
 }
+
+#[test]
+fn concurrent_values_are_counted_and_listed_the_one_that_is_read_first() {
+    let secret = "ab".repeat(32);
+    let secret = [("TIDINGS_SECRET", secret.as_str())];
+    let (one, two) = (Node::start_with(&["--in-memory"], &secret), Node::start_with(&["--in-memory"], &secret));
+    one.put("/v1/kv/a", "{\"of\":1}");
+    two.put("/v1/kv/a?ttl=1h", "of two");
+    assert_eq!(one.post("/v1/peers", format!("{{\"address\":\"{}\"}}", two.quic)).status, 201);
+    for node in [&one, &two] {
+        eventually("both values are here", || node.get("/v1/kv/a").header("Tidings-Siblings") == Some("1"));
+        let (read, list) = (node.get("/v1/kv/a"), node.get("/v1/kv/a?siblings=true").json());
+        assert_eq!((read.text(), list.as_array().map(Vec::len)), ("of two", Some(2)), "the later clock is read");
+        assert_eq!((&list[0]["text"], &list[0]["dot"]), (&json!("of two"), &json!(read.header("Tidings-Dot"))));
+        assert_eq!((&list[1]["value"], list[1].get("expires")), (&json!({ "of": 1 }), None));
+        assert_eq!(list[0]["expires"], json!(read.header("Tidings-Expires").and_then(|ms| ms.parse::<u64>().ok())));
+    }
+    assert_eq!(one.put("/v1/kv/a", "of both").status, 204);
+    eventually("a write that has seen both replaces both", || two.get("/v1/kv/a").text() == "of both");
+    assert_eq!(two.get("/v1/kv/a?siblings=true").json().as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn what_has_expired_is_absent_everywhere() {
+    let node = Node::start();
+    assert_eq!(node.put("/v1/kv/short?ttl=1ms", "v").status, 201);
+    eventually("it expires", || node.get("/v1/kv/short").status == 404);
+    assert_eq!(node.get("/v1/kv/short?siblings=true").status, 404);
+    assert_eq!(node.get("/v1/kv").json()["items"], json!([]));
+    assert_eq!(node.get("/v1/export").body, b"");
+    assert_eq!(node.delete("/v1/kv/short").status, 404);
+    assert_eq!(node.put("/v1/kv/short", "v").status, 201, "there was nothing to replace");
+}
+
+#[test]
+fn a_page_has_a_thousand_items_at_most_and_a_hundred_unless_told() {
+    let node = Node::start();
+    let lines: String = (0..1_200).map(|i| format!("{{\"key\":\"k{i:04}\",\"value\":{i}}}\n")).collect();
+    assert_eq!(node.post("/v1/import", lines).status, 200);
+    let page = |query: &str| {
+        let page = node.get(&format!("/v1/kv{query}")).json();
+        (page["items"].as_array().map_or(0, Vec::len), page["next"].clone())
+    };
+    assert_eq!(page(""), (100, json!("k0100")));
+    assert_eq!(page("?limit=18446744073709551615"), (1_000, json!("k1000")));
+    assert_eq!(page("?limit=1000&start=k1000"), (200, json!(null)));
+    assert_eq!(page("?prefix=k119&limit=10"), (10, json!(null)), "no page is empty but the last");
+    assert_eq!(page("?prefix=none"), (0, json!(null)));
+}
+
+#[test]
+fn a_line_of_import_has_two_mebibytes_at_most() {
+    let node = Node::start();
+    let record = "{\"key\":\"k\",\"value\":1}";
+    let line = |bytes: usize| format!("{record}{}\n", " ".repeat(bytes - record.len()));
+    assert_eq!(node.post("/v1/import", line(2 * 1_024 * 1_024)).json(), json!({ "imported": 1 }));
+    let refused = node.post("/v1/import", line(2 * 1_024 * 1_024 + 1));
+    assert_eq!((refused.status, refused.error().as_str()), (400, "bad_record"));
+    assert_eq!((&refused.json()["error"]["line"], &refused.json()["imported"]), (&json!(1), &json!(0)));
+}
+
+#[test]
+fn parameters_that_a_route_does_not_have_are_refused_everywhere() {
+    let node = Node::start();
+    for path in ["kv", "kv/a", "sys", "sys/a", "members", "peers", "status", "export", "checkpoint"] {
+        let refused = node.get(&format!("/v1/{path}?frob=1"));
+        assert_eq!((refused.status, refused.error().as_str()), (400, "bad_request"), "{path}");
+        assert!(refused.text().contains("unknown parameter \\\"frob\\\"; known here: "), "{}", refused.text());
+    }
+    assert_eq!(node.delete("/v1/kv/a?frob=1").status, 400);
+    assert_eq!(node.delete("/v1/peers/a:1?frob=1").status, 400);
+    assert_eq!(node.post("/v1/import?frob=1", "").status, 400);
+    // A probe may have one to get past a cache.
+    assert_eq!(node.get("/livez?frob=1").status, 200);
+}
+
+#[test]
+fn addresses_that_could_never_be_dialled_are_refused() {
+    let node = Node::start();
+    for bad in ["a", "a:0", "a:65536", ":1", "::1:7400", "[::1", "http://a:1", "a b:1", "a/b:1", "[a]:1"] {
+        let refused = node.post("/v1/peers", json!({ "address": bad }).to_string());
+        assert_eq!((refused.status, refused.error().as_str()), (400, "bad_request"), "{bad}");
+        assert!(refused.text().contains("no HOST:PORT, as 127.0.0.1:7400 is"), "{}", refused.text());
+    }
+    assert_eq!(node.get("/v1/peers").json(), json!({ "peers": [] }));
+    for good in ["a.example:1", "[::1]:7400", "10.0.0.1:65535"] {
+        assert_eq!(node.post("/v1/peers", json!({ "address": good }).to_string()).status, 201, "{good}");
+    }
+}
+
+#[test]
+fn a_node_that_has_nobody_to_sync_with_yet_is_alive_and_not_ready() {
+    let secret = "ab".repeat(32);
+    let node = Node::start_with(&["--in-memory", "--join", "127.0.0.1:9"], &[("TIDINGS_SECRET", &secret)]);
+    assert_eq!((node.get("/livez").status, node.get("/healthz").status), (200, 200));
+    let refused = node.get("/readyz");
+    assert_eq!((refused.status, refused.error().as_str()), (503, "not_ready"));
+    assert_eq!(refused.header("Retry-After"), Some("1"));
+}
+
+#[test]
+fn at_the_root_is_nothing_yet() {
+    let node = Node::start();
+    for path in ["/", "/v1", "/v1/", "/v1/peers/a:1/b", "/get/a", "/kvs/a"] {
+        let missing = node.get(path);
+        assert!([404, 405].contains(&missing.status), "{path}: {}", missing.status);
+        assert!(["not_found", "method_not_allowed"].contains(&missing.error().as_str()), "{path}");
+    }
+}

@@ -64,9 +64,16 @@ pub(super) enum Command {
     Status(ClientArgs),
     /// Take a node out of its cluster, and end it
     Leave(ClientArgs),
+    /// Write and read at several nodes, and measure: latencies, lag between nodes, errors
+    Load(LoadArgs),
     /// Make keys of a cluster
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Check and show the settings of a node without starting it
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a script that completes commands and flags in a shell
+    Completions(CompletionsArgs),
 }
 
 /// A command at a node.
@@ -261,4 +268,74 @@ Example:
   (umask 077; tidings secret new > cluster.secret)
   tidings node --secret-file cluster.secret")]
     New,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigCommand {
+    /// Say what is wrong with the settings that `tidings node` would have with the same flags, and where
+    #[command(
+        after_help = "Nothing is started and nothing is made. All mistakes of the environment and of the file are told \
+together, with their lines.
+
+Examples:
+  tidings config check --config /etc/tidings/config.toml
+  TIDINGS_HTTP=0.0.0.0:7480 tidings config check
+
+Exit codes: 0 in order, 2 not."
+    )]
+    Check(Box<Settings>),
+    /// Show what is in force, and whether a flag, a variable or the file has said it
+    #[command(after_help = "Secrets are not shown, only where they are.
+
+Examples:
+  tidings config show
+  tidings config show --config node.toml --json")]
+    Show(Box<Settings>),
+    /// Print a file of all settings with their defaults, to be filled in
+    #[command(after_help = "Example:\n  tidings config example > config.toml")]
+    Example,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  source <(tidings completions bash)
+  tidings completions zsh > ~/.zfunc/_tidings
+  tidings completions fish > ~/.config/fish/completions/tidings.fish")]
+pub(super) struct CompletionsArgs {
+    /// Which shell
+    pub(super) shell: clap_complete::Shell,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(
+    after_help = "Half of the requests write, each client at one node after the other; half read, anywhere. Latency counts from \
+the moment when a request was due, so a node that stalls shows. Lag is the time from the answer to a write at one node until \
+another one reads it back, of some writes, in steps of a few milliseconds. The keys, under load/, expire a minute after \
+the end. Ctrl-C ends it early, and shows what was measured.
+
+Examples:
+  tidings load --http 127.0.0.1:7480,127.0.0.1:7481,127.0.0.1:7482
+  tidings load --http 10.0.0.1:7480 --clients 64 --rate 0 --seconds 60 --json
+
+Exit codes: 0 no request failed, 1 some did."
+)]
+pub(super) struct LoadArgs {
+    /// The nodes, IP:PORT or http://IP:PORT each [default: 127.0.0.1:7480]
+    #[arg(long, value_name = "ADDR", env = "TIDINGS_HTTP", value_delimiter = ',')]
+    pub(super) http: Vec<String>,
+    /// A file that holds the nodes' token
+    #[arg(long, value_name = "FILE", env = "TIDINGS_HTTP_TOKEN_FILE")]
+    pub(super) http_token_file: Option<PathBuf>,
+    /// How many clients, each with one request at a time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(super) clients: u16,
+    /// Requests a second, of all clients together; 0 is as many as there can be
+    #[arg(long, value_name = "R", default_value_t = 200)]
+    pub(super) rate: u32,
+    /// How long
+    #[arg(long, value_name = "S", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(super) seconds: u32,
+    /// The size of a value, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 64, value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
+    pub(super) value_bytes: u32,
 }

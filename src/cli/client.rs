@@ -3,18 +3,23 @@
 use super::args::ClientArgs;
 use super::failure::Failure;
 use super::secrets::read_token;
+use super::settings::HTTP_DEFAULT;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use std::io::Read;
 use std::time::Duration;
+use ureq::config::ConfigBuilder;
 use ureq::http::{Request, Response, StatusCode, header};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, AsSendBody, Body};
 
-const HTTP_DEFAULT: &str = "127.0.0.1:7480";
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// A node answers within a minute, or never.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);
+
+/// What the standard library says of a name that leads nowhere; it has no kind of its own.
+const NO_LOOKUP: &str = "failed to lookup address information";
 
 /// What may stand raw in a path.
 const RAW_IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
@@ -30,26 +35,27 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn open(args: &ClientArgs) -> Result<Self, Failure> {
         let socket_address = || std::env::var("SOCKET_ADDRESS").ok().filter(|address| !address.is_empty());
-        let address = args.http.clone().or_else(socket_address);
+        let address = args.http.clone().filter(|address| !address.is_empty()).or_else(socket_address);
         let token = args.http_token_file.as_deref().map(read_token).transpose()?;
         Self::at(address.as_deref().unwrap_or(HTTP_DEFAULT), token)
     }
 
     /// At `IP:PORT` or `http://IP:PORT`.
     pub(super) fn at(address: &str, token: Option<String>) -> Result<Self, Failure> {
-        let host = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
-        if host.is_empty() || host.contains(['/', '?', '#', '@', ' ']) {
-            return Err(Failure::usage(format!("http: {address:?} is no IP:PORT, as {HTTP_DEFAULT} is")));
-        }
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .proxy(None)
-            .max_redirects(0)
-            .max_idle_connections(0)
-            .timeout_connect(Some(CONNECT_TIME_MAX))
-            .timeout_recv_response(Some(ANSWER_TIME_MAX))
-            .user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")));
-        Ok(Self { agent: config.build().into(), base: format!("http://{host}"), token })
+        let config = config().max_idle_connections(0).timeout_recv_response(Some(ANSWER_TIME_MAX)).build();
+        Ok(Self { agent: config.into(), base: base(address)?, token })
+    }
+
+    /// One that goes on with its connection, and waits for an answer only so long.
+    pub(super) fn lasting(address: &str, token: Option<String>, patience: Duration) -> Result<Self, Failure> {
+        let config = config().timeout_global(Some(patience)).build();
+        Ok(Self { agent: config.into(), base: base(address)?, token })
+    }
+
+    /// The same node, for questions that are of no use when they take long.
+    pub(super) fn hasty(&self, patience: Duration) -> Self {
+        let config = config().max_idle_connections(0).timeout_global(Some(patience)).build();
+        Self { agent: config.into(), ..self.clone() }
     }
 
     pub(super) fn base(&self) -> &str {
@@ -129,6 +135,9 @@ impl Client {
     fn unreachable(&self, error: &ureq::Error) -> Failure {
         let base = &self.base;
         let absent = match error {
+            ureq::Error::Io(error) if error.to_string().starts_with(NO_LOOKUP) => {
+                return Failure::failed(format!("no node at {base}: that name is not known; give another with --http"));
+            }
             ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
             ureq::Error::Timeout(ureq::Timeout::Connect) => true,
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
@@ -139,6 +148,22 @@ impl Client {
             false => Failure::failed(format!("{base}: {error}; see whether the node still runs")),
         }
     }
+}
+
+fn config() -> ConfigBuilder<AgentScope> {
+    let config = Agent::config_builder().http_status_as_error(false).proxy(None).max_redirects(0);
+    config.timeout_connect(Some(CONNECT_TIME_MAX)).user_agent(concat!("tidings/", env!("CARGO_PKG_VERSION")))
+}
+
+/// `http://IP:PORT` of that or of `IP:PORT`.
+fn base(address: &str) -> Result<String, Failure> {
+    let host = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    let has_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if !has_port || host.starts_with(':') || host.contains(['/', '?', '#', '@', ' ']) {
+        let problem = format!("{address:?} is no IP:PORT, as {HTTP_DEFAULT} is, or http://{HTTP_DEFAULT}");
+        return Err(Failure::setting("http", problem));
+    }
+    Ok(format!("http://{host}"))
 }
 
 /// Without a limit: what a node holds may be larger than any that could be set here.
@@ -175,7 +200,7 @@ mod tests {
         for address in ["127.0.0.1:7480", "http://127.0.0.1:7480", "http://127.0.0.1:7480/"] {
             assert_eq!(Client::at(address, None).expect("an address").base(), "http://127.0.0.1:7480");
         }
-        for address in ["", "https://127.0.0.1:7480", "127.0.0.1:7480/path"] {
+        for address in ["", "https://127.0.0.1:7480", "127.0.0.1:7480/path", "127.0.0.1", ":7480", "127.0.0.1:http"] {
             assert!(Client::at(address, None).is_err(), "{address}");
         }
     }

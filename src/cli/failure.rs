@@ -1,6 +1,7 @@
 //! How a command ends when it cannot do what it was asked. Not responsible for finding out why.
 
 use crate::Error;
+use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
@@ -8,6 +9,8 @@ use std::process::ExitCode;
 #[derive(Debug)]
 pub(super) struct Failure {
     kind: Kind,
+    /// Which setting is wrong, if it is one.
+    setting: Option<&'static str>,
     message: String,
 }
 
@@ -23,16 +26,29 @@ enum Kind {
 
 impl Failure {
     pub(super) fn failed(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Failed, message: message.into() }
+        Self { kind: Kind::Failed, setting: None, message: message.into() }
     }
 
     /// The command or a setting is wrong; trying again is no use.
     pub(super) fn usage(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Usage, message: message.into() }
+        Self { kind: Kind::Usage, setting: None, message: message.into() }
+    }
+
+    /// A setting that cannot work; whoever knows where it was said adds that.
+    pub(super) fn setting(name: &'static str, problem: impl Into<String>) -> Self {
+        Self { setting: Some(name), ..Self::usage(problem) }
+    }
+
+    /// Says where the setting was said, in place of its name alone.
+    pub(super) fn located(self, place: impl FnOnce(&str) -> String) -> Self {
+        match self.setting {
+            Some(name) => Self { setting: None, message: format!("{}: {}", place(name), self.message), ..self },
+            None => self,
+        }
     }
 
     pub(super) fn absent() -> Self {
-        Self { kind: Kind::Absent, message: "there is no such key".to_owned() }
+        Self { kind: Kind::Absent, setting: None, message: "there is no such key".to_owned() }
     }
 
     pub(super) fn code(&self) -> ExitCode {
@@ -47,10 +63,20 @@ impl Failure {
             Kind::Usage => "usage",
             Kind::Absent => "absent",
         };
+        let message = self.to_string();
         if json {
-            anstream::eprintln!("{}", serde_json::json!({ "error": { "code": code, "message": self.message } }));
+            anstream::eprintln!("{}", serde_json::json!({ "error": { "code": code, "message": message } }));
         } else {
-            anstream::eprintln!("{}", self.message);
+            anstream::eprintln!("{message}");
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.setting {
+            Some(name) => write!(f, "{name}: {}", self.message),
+            None => f.write_str(&self.message),
         }
     }
 }
@@ -58,15 +84,18 @@ impl Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         let kind = if error.kind() == io::ErrorKind::BrokenPipe { Kind::Unread } else { Kind::Failed };
-        Self { kind, message: error.to_string() }
+        Self { kind, setting: None, message: error.to_string() }
     }
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let kind = if matches!(error, Error::InvalidConfig { .. }) { Kind::Usage } else { Kind::Failed };
+        if let Error::InvalidConfig { setting, problem } = error {
+            return Self::setting(setting, problem);
+        }
         let hint = match &error {
             Error::Listen { .. } => "; give another address with --listen",
+            Error::InUse { .. } => "; end that, or give another with --data-dir",
             Error::Io { source, .. } => match source.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                     "; make room on it, or give another directory with --data-dir"
@@ -78,6 +107,6 @@ impl From<Error> for Failure {
             },
             _ => "",
         };
-        Self { kind, message: format!("{error}{hint}") }
+        Self::failed(format!("{error}{hint}"))
     }
 }

@@ -127,6 +127,14 @@ pub(super) fn list(client: &Client, args: &ListArgs, output: Output) -> Result<(
     if output.json { Ok(()) } else { output.table(&["key", "value", "expires"], rows) }
 }
 
+/// Some keys that begin so, of those that are text.
+pub(super) fn beginning_with(client: &Client, prefix: &str, count: usize) -> Result<Vec<String>, Failure> {
+    let path = format!("/v1/kv?prefix={}&limit={count}", encoded(prefix.as_bytes()));
+    let page: Page = client.parse(client.get_text(&path)?.as_bytes())?;
+    let records = page.items.iter().filter_map(|item| parse_line(item.get().as_bytes(), 0).ok());
+    Ok(records.filter_map(|record| String::from_utf8(record.key.into()).ok()).collect())
+}
+
 #[derive(Deserialize)]
 struct Page {
     items: Vec<Box<RawValue>>,

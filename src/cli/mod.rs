@@ -4,24 +4,32 @@
 //! | file | |
 //! | --- | --- |
 //! | `args`, `failure`, `output` | what goes in, and how it comes out |
-//! | `settings`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
+//! | `settings`, `file`, `layers`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
+//! | `config`, `rejoin` | settings looked at without a node, and the file looked at again with one |
 //! | `running`, `progress`, `process` | a node's life, and that of the process around it |
 //! | `node`, `demo`, `shell` | the commands that stay |
 //! | `client`, `keys`, `transfer`, `cluster` | the commands at a node |
+//! | `load` | many clients at several nodes, measured |
 //! | `backup` | checkpoints, at a node and without one |
 
 mod args;
 mod backup;
 mod client;
 mod cluster;
+mod config;
 mod demo;
 mod failure;
+mod file;
 mod keys;
+mod layers;
+mod load;
+mod nearest;
 mod node;
 mod output;
 mod plan;
 mod process;
 mod progress;
+mod rejoin;
 mod running;
 mod secrets;
 mod settings;
@@ -29,8 +37,8 @@ mod shell;
 mod transfer;
 
 use crate::Secret;
-use args::{At, Cli, Command, PeersArgs, PeersCommand, SecretCommand};
-use clap::Parser;
+use args::{At, Cli, Command, ConfigCommand, PeersArgs, PeersCommand, SecretCommand};
+use clap::{CommandFactory, Parser};
 use client::Client;
 use failure::Failure;
 use output::Output;
@@ -39,9 +47,12 @@ use std::process::ExitCode;
 /// Runs the command that the arguments of this process name; 0 done, 1 failed, 2 bad usage, 3 key absent.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    settings::warn_of_unknown_variables();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error),
+    };
     let output = Output { json: cli.json, shell: false };
+    settings::warn_of_unknown_variables(output);
     match run(cli.command, output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -49,6 +60,20 @@ pub fn main() -> ExitCode {
             failure.code()
         }
     }
+}
+
+/// The help that was asked for, or what is wrong with the arguments: as JSON too, for programs that said so.
+fn not_understood(error: &clap::Error) -> ExitCode {
+    let said = |word: std::ffi::OsString| word == "--json";
+    if error.use_stderr() && std::env::args_os().skip(1).any(said) {
+        let text = error.to_string();
+        let failure = Failure::usage(text.trim_start_matches("error: ").trim_end());
+        failure.report(true);
+        return failure.code();
+    }
+    // Nobody may be reading any more; then there is nobody to tell.
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 fn run(command: Command, output: Output) -> Result<(), Failure> {
@@ -69,7 +94,12 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Peers(args) => peers(&args, output),
         Command::Status(args) => cluster::status(&Client::open(&args)?, output),
         Command::Leave(args) => cluster::leave(&Client::open(&args)?, output),
+        Command::Load(args) => load::run(&args, output),
         Command::Secret(SecretCommand::New) => new_secret(output),
+        Command::Config(ConfigCommand::Check(settings)) => config::check(*settings, output),
+        Command::Config(ConfigCommand::Show(settings)) => config::show(*settings, output),
+        Command::Config(ConfigCommand::Example) => config::example(output),
+        Command::Completions(args) => completions(args.shell, output),
     }
 }
 
@@ -84,6 +114,12 @@ fn peers(args: &PeersArgs, output: Output) -> Result<(), Failure> {
         Some(PeersCommand::Add(add)) => cluster::add_peer(&client, &add.address, output),
         Some(PeersCommand::Remove(remove)) => cluster::remove_peer(&client, &remove.peer, output),
     }
+}
+
+fn completions(shell: clap_complete::Shell, output: Output) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "tidings", &mut script);
+    output.raw(&script)
 }
 
 fn new_secret(output: Output) -> Result<(), Failure> {

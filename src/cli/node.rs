@@ -2,10 +2,12 @@
 
 use super::client::Client;
 use super::failure::Failure;
+use super::layers::Layers;
 use super::output::Output;
 use super::plan::Plan;
 use super::process;
 use super::progress::Reading;
+use super::rejoin::JoinFile;
 use super::running::{Running, bind_http};
 use super::secrets::Origin;
 use super::settings::Settings;
@@ -15,17 +17,24 @@ use std::path::Path;
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn run(flags: Settings, output: Output) -> Result<(), Failure> {
-    let plan = Plan::of(Settings::load(flags)?)?;
+    let layers = Layers::of(flags)?;
+    let settings = layers.effective();
+    let plan = Plan::of(settings.clone()).map_err(|failure| failure.located(|name| layers.place(name)))?;
+    let file = layers.file().filter(|_| layers.joins_by_file());
+    let file = file.map(|path| JoinFile::new(path.to_owned(), settings));
     process::log("warn");
-    process::block_on(serve(plan, output))
+    process::block_on(serve(plan, file, output))
 }
 
-async fn serve(plan: Plan, output: Output) -> Result<(), Failure> {
+async fn serve(plan: Plan, file: Option<JoinFile>, output: Output) -> Result<(), Failure> {
     let ending = CancellationToken::new();
     process::end_on_signals(ending.clone())?;
     let listener = bind_http(plan.http).await?;
     let reading = Reading::new(output);
     let node = Running::start(plan.config, listener, plan.access, ending.clone(), reading).await?;
+    if let Some(file) = file {
+        tokio::spawn(file.follow(node.store.clone()));
+    }
     node.announce(output)?;
     if !output.json {
         introduce(&node, plan.data_dir.as_deref(), &plan.origin, output)?;

@@ -1,12 +1,17 @@
 //! How results look. Not responsible for which there are.
 
 use super::failure::Failure;
-use comfy_table::{Cell, Table, presets};
+use anstream::{AutoStream, ColorChoice};
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use serde_json::json;
 use std::io::{IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Cells longer than this are cut: a table is for looking at, `--json` for the rest.
 const CELL_CHARS_MAX: usize = 60;
+
+/// A table is not made narrower than this.
+const WIDTH_MIN: u16 = 30;
 
 /// Where results go, and in which dress.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +26,14 @@ impl Output {
     /// One line of text or JSON.
     pub(super) fn line(self, text: &str) -> Result<(), Failure> {
         Ok(writeln!(anstream::stdout(), "{text}")?)
+    }
+
+    /// Something to know that is no failure.
+    pub(super) fn warn(self, text: &str) {
+        match self.json {
+            true => anstream::eprintln!("{}", json!({ "warning": text })),
+            false => anstream::eprintln!("warning: {text}"),
+        }
     }
 
     /// Bytes as they are; people get an end of line after them.
@@ -38,16 +51,39 @@ impl Output {
         if self.shell { self.line(word) } else { Ok(()) }
     }
 
+    /// On a terminal no wider than that, in as many lines as it takes; else a row is a line, for `grep` and its like.
     pub(super) fn table(self, header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<(), Failure> {
         let mut table = Table::new();
-        table.load_style(presets::NOTHING).add_rows(rows);
+        // A terminal that does not know its width says 0.
+        let width = table.width().filter(|width| *width >= WIDTH_MIN);
+        let styled = AutoStream::choice(&std::io::stdout()) != ColorChoice::Never;
+        table.load_style(presets::NOTHING).force_no_tty();
+        if styled {
+            table.enforce_styling();
+        }
+        if let Some(width) = width {
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        table.add_rows(rows.into_iter().map(|row| row.into_iter().map(|word| cell(&word)).collect::<Vec<_>>()));
         if !header.is_empty() {
-            table.set_header(header.iter().map(|name| Cell::new(name.to_uppercase())));
+            table.set_header(header.iter().map(|name| Cell::new(name.to_uppercase()).add_attribute(Attribute::Bold)));
         }
         table.column_iter_mut().for_each(|column| _ = column.set_padding((0, 2)));
         let text = table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n");
         self.line(&text)
     }
+}
+
+/// What needs a look has a colour, where there are any.
+fn cell(word: &str) -> Cell {
+    let colour = match word {
+        "alive" | "connected" => Some(Color::Green),
+        "suspect" | "connecting" => Some(Color::Yellow),
+        "down" => Some(Color::Red),
+        "left" => Some(Color::DarkGrey),
+        _ => None,
+    };
+    colour.into_iter().fold(Cell::new(word), Cell::fg)
 }
 
 /// Bytes for people: control characters cannot move their cursor, and what is no text is shown as hexadecimal.

@@ -2,14 +2,11 @@
 
 use super::failure::Failure;
 use super::secrets::{self, Origin, SECRET_FILE};
-use super::settings::{ProfileName, Settings};
+use super::settings::{DATA_DIR_DEFAULT, HTTP_DEFAULT, ProfileName, Settings};
 use crate::http::{Access, duration};
 use crate::{Config, ConfigBuilder, Profile, Secret};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-
-const HTTP_DEFAULT: &str = "127.0.0.1:7480";
-const DATA_DIR_DEFAULT: &str = "./tidings-data";
 
 /// Everything that was decided before the first socket is opened.
 #[derive(Debug)]
@@ -25,16 +22,41 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(settings: Settings) -> Result<Self, Failure> {
-        let http = http_address(settings.http.as_deref().unwrap_or(HTTP_DEFAULT))?;
-        let token = settings.http_token_file.as_deref().map(secrets::read_token).transpose()?;
-        let access = access(http, token.as_deref(), settings.http_allow_anonymous == Some(true))?;
-        let join = others(&settings);
-        let data_dir = data_dir(&settings);
-        check(&settings, &join)?;
-        let (secret, origin) = secret(settings.secret_file.as_deref(), data_dir.as_deref(), !join.is_empty())?;
+        let Decided { http, token, access, join, data_dir, secret } = Decided::of(&settings)?;
+        let (secret, origin) = secret.map_or_else(|| fresh(data_dir.as_deref()), Ok)?;
         let shell = settings.shell == Some(true);
         let config = config(settings, join, data_dir.as_deref(), secret)?;
         Ok(Self { config, http, access, token, shell, data_dir, origin })
+    }
+
+    /// Whether a node could be made of them, and where its secret is if there is one. Nothing is made.
+    pub(super) fn check(settings: &Settings) -> Result<Option<Origin>, Failure> {
+        Ok(Decided::of(settings)?.secret.map(|(_, origin)| origin))
+    }
+}
+
+/// What settings come to, before anything is made.
+struct Decided {
+    http: SocketAddr,
+    token: Option<String>,
+    access: Access,
+    join: Vec<String>,
+    data_dir: Option<PathBuf>,
+    /// None where a new one is to be made.
+    secret: Option<(Secret, Origin)>,
+}
+
+impl Decided {
+    fn of(settings: &Settings) -> Result<Self, Failure> {
+        let http = http_address(settings.http.as_deref().unwrap_or(HTTP_DEFAULT))?;
+        let token = settings.http_token_file.as_deref().map(secrets::read_token).transpose()?;
+        settings.http_token_file.as_deref().into_iter().for_each(secrets::warn_of_public_token);
+        let access = access(http, token.as_deref(), settings.http_allow_anonymous == Some(true))?;
+        let join = others(settings);
+        let data_dir = data_dir(settings);
+        check(settings, &join)?;
+        let secret = known_secret(settings.secret_file.as_deref(), data_dir.as_deref(), !join.is_empty())?;
+        Ok(Self { http, token, access, join, data_dir, secret })
     }
 }
 
@@ -56,7 +78,7 @@ fn config(
             age.unwrap_or(Config::TOMBSTONE_AGE_DEFAULT),
             settings.tombstone_count.unwrap_or(Config::TOMBSTONE_COUNT_DEFAULT),
         ),
-        Err(problem) => return Err(Failure::usage(format!("tombstone_age: {problem}"))),
+        Err(problem) => return Err(Failure::setting("tombstone_age", problem)),
     };
     config = match data_dir {
         Some(directory) => config.data_dir(directory),
@@ -79,7 +101,7 @@ fn config(
 /// `IP:PORT` or `http://IP:PORT`, as for clients.
 fn http_address(text: &str) -> Result<SocketAddr, Failure> {
     let address = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
-    address.parse().map_err(|_| Failure::usage(format!("http: {text:?} is no IP:PORT, as {HTTP_DEFAULT} is")))
+    address.parse().map_err(|_| Failure::setting("http", format!("{text:?} is no IP:PORT, as {HTTP_DEFAULT} is")))
 }
 
 /// Beyond loopback somebody must have decided who may come in.
@@ -95,15 +117,18 @@ fn access(http: SocketAddr, token: Option<&str>, anonymous: bool) -> Result<Acce
             }
             Ok(Access::anonymous(http))
         }
-        None => Err(Failure::usage(format!(
-            "http: {http} can be reached from other machines; set --http-token-file FILE (TIDINGS_HTTP_TOKEN_FILE) to \
+        None => Err(Failure::setting(
+            "http",
+            format!(
+                "{http} can be reached from other machines; set --http-token-file FILE (TIDINGS_HTTP_TOKEN_FILE) to \
              demand a token, or --http-allow-anonymous (TIDINGS_HTTP_ALLOW_ANONYMOUS=true) to let everybody in"
-        ))),
+            ),
+        )),
     }
 }
 
 /// The addresses to join that are not the node's own, as far as their text tells.
-fn others(settings: &Settings) -> Vec<String> {
+pub(super) fn others(settings: &Settings) -> Vec<String> {
     let listen = settings.listen.as_deref().unwrap_or(Config::LISTEN_DEFAULT);
     let own = [Some(listen), settings.advertise.as_deref()];
     let join = settings.join.iter().map(|a| a.trim());
@@ -115,28 +140,37 @@ fn data_dir(settings: &Settings) -> Option<PathBuf> {
     (!in_memory).then(|| settings.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into()))
 }
 
-/// `--secret-file`, `TIDINGS_SECRET`, the data directory's, or a new one, unless there are others to join: theirs it
-/// can not be.
-fn secret(file: Option<&Path>, data_dir: Option<&Path>, joins: bool) -> Result<(Secret, Origin), Failure> {
+/// `--secret-file`, `TIDINGS_SECRET` or the data directory's; else none, unless there are others to join: theirs a new
+/// one can not be.
+fn known_secret(
+    file: Option<&Path>,
+    data_dir: Option<&Path>,
+    joins: bool,
+) -> Result<Option<(Secret, Origin)>, Failure> {
     if let Some(path) = file {
-        return Ok((secrets::read_secret(path)?, Origin::File(path.to_owned())));
+        return Ok(Some((secrets::read_secret(path)?, Origin::File(path.to_owned()))));
     }
     if let Some(text) = std::env::var("TIDINGS_SECRET").ok().filter(|text| !text.is_empty()) {
-        return Ok((secrets::parse_secret(&text, "TIDINGS_SECRET")?, Origin::Environment));
+        return Ok(Some((secrets::parse_secret(&text, "TIDINGS_SECRET")?, Origin::Environment)));
     }
     let kept = data_dir.map(|directory| directory.join(SECRET_FILE));
     match kept {
-        Some(path) if path.exists() => Ok((secrets::read_secret(&path)?, Origin::File(path))),
+        Some(path) if path.exists() => Ok(Some((secrets::read_secret(&path)?, Origin::File(path)))),
         _ if joins => Err(Failure::usage(
             "a node that joins others needs their secret; set --secret-file FILE (TIDINGS_SECRET_FILE), or TIDINGS_SECRET \
              to its 64 digits. A node that made its own keeps it in its data directory; \"tidings secret new\" makes one",
         )),
-        Some(path) => Ok((make(&path)?, Origin::File(path))),
-        None => {
-            let secret = Secret::random(&mut rand::rng());
-            Ok((secret.clone(), Origin::Fresh(secret)))
-        }
+        _ => Ok(None),
     }
+}
+
+fn fresh(data_dir: Option<&Path>) -> Result<(Secret, Origin), Failure> {
+    if let Some(directory) = data_dir {
+        let path = directory.join(SECRET_FILE);
+        return Ok((make(&path)?, Origin::File(path)));
+    }
+    let secret = Secret::random(&mut rand::rng());
+    Ok((secret.clone(), Origin::Fresh(secret)))
 }
 
 fn make(path: &Path) -> Result<Secret, Failure> {

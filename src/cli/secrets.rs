@@ -42,6 +42,14 @@ pub(super) fn read_token(path: &Path) -> Result<String, Failure> {
     Ok(token.to_owned())
 }
 
+/// Whether a token is one for everybody on this machine: the node is none the weaker for that, unlike its links.
+pub(super) fn warn_of_public_token(path: &Path) {
+    if is_public(path).unwrap_or(false) {
+        let path = path.display();
+        anstream::eprintln!("warning: {path}: everybody on this machine may read the token; run: chmod 600 {path}");
+    }
+}
+
 /// A new secret, in a new file that only its owner may read.
 ///
 /// Written beside it first: a half-written secret would be taken for a wrong one at the next start.
@@ -59,7 +67,11 @@ pub(super) fn make_secret(path: &Path) -> Result<Secret, Failure> {
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    Failure::usage(format!("{}: {error}", path.display()))
+    let next = match error.kind() {
+        io::ErrorKind::NotFound => "; \"tidings secret new\" makes what belongs there",
+        _ => "",
+    };
+    Failure::usage(format!("{}: {error}{next}", path.display()))
 }
 
 fn read_private(path: &Path) -> Result<String, Failure> {

@@ -1,31 +1,44 @@
-//! Settings of a node from flags, environment and file. Not responsible for what they mean: `plan` makes a node of them.
+//! The settings of a node, and what flags and environment say of them. Not responsible for what they mean: `plan` makes a
+//! node of them.
 //!
 //! One struct is the flags, the file and (through the flags' own parser) the environment: a name cannot be known in one
 //! and unknown in another.
 
-use super::failure::Failure;
+use super::nearest::nearest;
+use super::output::Output;
+use crate::Config;
+use crate::config::machine_name;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
-use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
 
-/// Read when nothing else is named, if it is there.
-const FILE_DEFAULT: &str = "/etc/tidings/config.toml";
+/// Where clients find a node unless told otherwise.
+pub(super) const HTTP_DEFAULT: &str = "127.0.0.1:7480";
+/// Where a node keeps its state unless told otherwise.
+pub(super) const DATA_DIR_DEFAULT: &str = "./tidings-data";
 
-/// Variables beside those that have a flag of the same name.
-const OTHER_VARIABLES: [&str; 2] = ["TIDINGS_SECRET", "TIDINGS_NODES"];
+/// Variables beside those of the file's settings.
+const OTHER_VARIABLES: [&str; 3] = ["TIDINGS_CONFIG", "TIDINGS_SECRET", "TIDINGS_NODES"];
 
 /// What one source says; `None` where it says nothing.
-#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 #[command(
     after_help = "Each setting is a flag, a variable and a key of the file: --data-dir, TIDINGS_DATA_DIR, data_dir. \
 Flags win over variables, variables over the file. TIDINGS_SECRET holds the secret itself. SOCKET_ADDRESS=IP:PORT \
-stands for --http and --listen on that address, VIEW=IP:PORT,… for --join.
+stands for --http and --listen on that address, VIEW=IP:PORT,… for --join. `tidings config show` tells what is in force.
+
+SIGTERM and SIGINT end it in order, with 0; a second one ends it at once. The `join` of the file is read again when the \
+file changes, and on SIGHUP.
 
 Examples:
   tidings node
   tidings node --listen 10.0.0.1:7400 --join 10.0.0.2:7400 --secret-file cluster.secret
-  tidings node --in-memory --listen 127.0.0.1:0 --http 127.0.0.1:0"
+  tidings node --in-memory --listen 127.0.0.1:0 --http 127.0.0.1:0
+
+Exit codes: 0 ended in order, 1 failed, 2 bad settings."
 )]
 pub(super) struct Settings {
     /// A name for people to read [default: the machine's]
@@ -77,7 +90,7 @@ pub(super) struct Settings {
 }
 
 /// The profiles that have a meaning.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ProfileName {
     /// A network that costs nothing
@@ -85,16 +98,8 @@ pub(super) enum ProfileName {
 }
 
 impl Settings {
-    /// Flags over the environment over the file.
-    pub(super) fn load(flags: Self) -> Result<Self, Failure> {
-        let variables = Self::from_environment(&|name| std::env::var(name).ok())?;
-        let above = flags.over(variables);
-        let file = above.config.as_deref().map_or_else(default_file, read_file)?;
-        Ok(above.over(file))
-    }
-
     /// `self` where it says something, else `below`. What excludes each other is one setting here.
-    fn over(self, below: Self) -> Self {
+    pub(super) fn over(self, below: Self) -> Self {
         let storage = self.data_dir.is_some() || self.in_memory.is_some();
         let access = self.http_token_file.is_some() || self.http_allow_anonymous.is_some();
         Self {
@@ -116,20 +121,66 @@ impl Settings {
         }
     }
 
-    /// The variables, read by the parser of the flags. An empty one says nothing.
-    fn from_environment(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Failure> {
-        let said = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let flag = |arg: &clap::Arg| Some(format!("--{}={}", arg.get_long()?, said(&variable_of(arg)?)?));
-        let words: Vec<_> = command().get_arguments().filter_map(flag).collect();
-        let matches = command()
-            .try_get_matches_from(words)
-            .map_err(|e| Failure::usage(format!("in the environment (TIDINGS_*): {}", plain(&e))))?;
-        let settings = Self::from_arg_matches(&matches).map_err(|e| Failure::usage(plain(&e)))?;
-        Ok(settings.over(Self::from_orchestrators(&said)))
+    /// What is in force where nothing is said.
+    pub(super) fn defaults() -> Self {
+        Self {
+            name: Some(machine_name()),
+            listen: Some(Config::LISTEN_DEFAULT.to_owned()),
+            http: Some(HTTP_DEFAULT.to_owned()),
+            http_allow_anonymous: Some(false),
+            data_dir: Some(DATA_DIR_DEFAULT.into()),
+            in_memory: Some(false),
+            tombstone_age: Some(format!("{}h", Config::TOMBSTONE_AGE_DEFAULT.as_secs() / 3_600)),
+            tombstone_count: Some(Config::TOMBSTONE_COUNT_DEFAULT),
+            profile: Some(ProfileName::Lan),
+            shell: Some(false),
+            ..Self::default()
+        }
+    }
+
+    /// Those that are said, by the names they have in the file.
+    pub(super) fn said(&self) -> Map<String, Value> {
+        let Ok(Value::Object(all)) = serde_json::to_value(self) else { return Map::new() };
+        let is_said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+        all.into_iter().filter(|(_, value)| is_said(value)).collect()
+    }
+
+    /// The variables, each read by the parser of the flags. An empty one says nothing.
+    pub(super) fn from_variables(variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<String>> {
+        let command = command();
+        let mut settings = Self::default();
+        let mut problems = Vec::new();
+        for arg in command.get_arguments() {
+            let Some(name) = variable_of(arg) else { continue };
+            let Some(value) = variable(&name).filter(|value| !value.is_empty()) else { continue };
+            match Self::from_flag(&format!("--{}={value}", arg.get_long().unwrap_or_default())) {
+                Ok(one) => settings = settings.and(one),
+                Err(error) => problems.push(format!("{name}: {}", plain(&error))),
+            }
+        }
+        if settings.data_dir.is_some() && settings.in_memory == Some(true) {
+            problems.push("TIDINGS_DATA_DIR and TIDINGS_IN_MEMORY exclude each other".to_owned());
+        }
+        if problems.is_empty() { Ok(settings) } else { Err(problems) }
+    }
+
+    fn from_flag(flag: &str) -> Result<Self, clap::Error> {
+        Self::from_arg_matches(&command().try_get_matches_from([flag])?)
+    }
+
+    /// Both, of one source: there nothing takes anything else with it.
+    fn and(self, other: Self) -> Self {
+        let (data_dir, in_memory) =
+            (other.data_dir.clone().or(self.data_dir.clone()), other.in_memory.or(self.in_memory));
+        let token = other.http_token_file.clone().or(self.http_token_file.clone());
+        let anonymous = other.http_allow_anonymous.or(self.http_allow_anonymous);
+        let both = other.over(self);
+        Self { data_dir, in_memory, http_token_file: token, http_allow_anonymous: anonymous, ..both }
     }
 
     /// The two variables that container set-ups of this kind of store have in common.
-    fn from_orchestrators(said: &dyn Fn(&str) -> Option<String>) -> Self {
+    pub(super) fn from_orchestrators(variable: &dyn Fn(&str) -> Option<String>) -> Self {
+        let said = |name| variable(name).filter(|value: &String| !value.is_empty());
         let address = said("SOCKET_ADDRESS");
         let view = said("VIEW").unwrap_or_default();
         let join = view.split(',').map(str::trim).filter(|a| !a.is_empty()).map(str::to_owned).collect();
@@ -141,42 +192,51 @@ fn command() -> Command {
     Settings::augment_args(Command::new("settings").no_binary_name(true).disable_help_flag(true))
 }
 
-/// `TIDINGS_DATA_DIR` for `--data-dir`.
+/// The names of all settings, as the file has them, in the order of the manual.
+pub(super) fn names() -> Vec<String> {
+    let command = command();
+    let long = command.get_arguments().filter_map(clap::Arg::get_long);
+    long.filter(|name| *name != "config").map(|name| name.replace('-', "_")).collect()
+}
+
+/// `TIDINGS_DATA_DIR` for `data_dir`.
+pub(super) fn variable(name: &str) -> String {
+    format!("TIDINGS_{}", name.to_uppercase())
+}
+
 fn variable_of(arg: &clap::Arg) -> Option<String> {
-    Some(format!("TIDINGS_{}", arg.get_long()?.replace('-', "_").to_uppercase()))
+    Some(variable(&arg.get_long()?.replace('-', "_")))
 }
 
-/// Of a parser's error what it says, without its colours and its advice on usage.
+/// Of a parser's error what is wrong and what would be right, without the flag's name, which is not where it was said.
 fn plain(error: &clap::Error) -> String {
-    let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    first.trim_start_matches("error: ").to_owned()
-}
-
-fn default_file() -> Result<Settings, Failure> {
-    let path = Path::new(FILE_DEFAULT);
-    if path.exists() { read_file(path) } else { Ok(Settings::default()) }
-}
-
-fn read_file(path: &Path) -> Result<Settings, Failure> {
-    let refuse = |problem: &dyn std::fmt::Display| Failure::usage(format!("{}: {problem}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|error| refuse(&error))?;
-    let settings: Settings = toml::from_str(&text).map_err(|error| refuse(&error))?;
-    match (&settings.data_dir, settings.in_memory) {
-        (Some(_), Some(true)) => Err(refuse(&"data_dir and in_memory exclude each other")),
-        _ => Ok(settings),
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(all)) => Some(all.join(", ")),
+        _ => None,
+    };
+    let why = std::error::Error::source(error).map(ToString::to_string);
+    match (error.kind(), text(ContextKind::InvalidValue)) {
+        (ErrorKind::InvalidValue, Some(value)) => {
+            format!("{value:?} is none of: {}", text(ContextKind::ValidValue).unwrap_or_default())
+        }
+        (ErrorKind::ValueValidation, Some(value)) => format!("{value:?}: {}", why.unwrap_or_default()),
+        _ => error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned(),
     }
 }
 
 /// A misspelt variable would be a setting that silently has no effect.
-pub(super) fn warn_of_unknown_variables() {
-    let command = command();
-    let mut known: Vec<_> = command.get_arguments().filter_map(variable_of).collect();
+pub(super) fn warn_of_unknown_variables(output: Output) {
+    let mut known: Vec<_> = names().iter().map(|name| variable(name)).collect();
     known.extend(OTHER_VARIABLES.map(str::to_owned));
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("TIDINGS_") && !known.iter().any(|k| *k == name) {
-            anstream::eprintln!("warning: {name} is no setting of tidings; `tidings node --help` shows them");
+            let next = match nearest(&name, known.iter().map(String::as_str)) {
+                Some(known) => format!("did you mean {known}?"),
+                None => "`tidings node --help` shows them".to_owned(),
+            };
+            output.warn(&format!("{name} is no setting of tidings; {next}"));
         }
     }
 }
@@ -185,9 +245,9 @@ pub(super) fn warn_of_unknown_variables() {
 mod tests {
     use super::*;
 
-    fn environment(pairs: &[(&str, &str)]) -> Result<Settings, Failure> {
+    fn environment(pairs: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let get = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());
-        Settings::from_environment(&get)
+        Ok(Settings::from_variables(&get)?.over(Settings::from_orchestrators(&get)))
     }
 
     #[test]
@@ -222,9 +282,26 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_and_unknown_keys_are_errors() {
-        assert!(environment(&[("TIDINGS_PROFILE", "slow")]).is_err());
+    fn bad_variables_are_named_with_what_would_be_right() {
+        let pairs = [("TIDINGS_PROFILE", "slow"), ("TIDINGS_TOMBSTONE_COUNT", "many"), ("TIDINGS_SHELL", "maybe")];
+        let problems = environment(&pairs).expect_err("three mistakes");
+        assert_eq!(problems[0], "TIDINGS_TOMBSTONE_COUNT: \"many\": invalid digit found in string");
+        assert_eq!(problems[1], "TIDINGS_PROFILE: \"slow\" is none of: lan");
+        assert_eq!(problems[2], "TIDINGS_SHELL: \"maybe\" is none of: true, false");
+        assert!(environment(&[("TIDINGS_IN_MEMORY", "true"), ("TIDINGS_DATA_DIR", "d")]).is_err());
+    }
+
+    #[test]
+    fn unknown_keys_are_errors() {
         assert!(toml::from_str::<Settings>("data_dri = 'a'").is_err_and(|e| e.to_string().contains("unknown field")));
         assert!(toml::from_str::<Settings>("config = 'a'").is_err());
+    }
+
+    #[test]
+    fn what_is_said_has_the_names_of_the_file() {
+        let said: Vec<_> = Settings::defaults().said().into_iter().map(|(name, _)| name).collect();
+        let names = names();
+        assert!(said.len() > 5 && said.iter().all(|name| names.contains(name)), "{said:?}");
+        assert!(Settings::default().said().is_empty());
     }
 }

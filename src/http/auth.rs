@@ -11,8 +11,8 @@ use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-/// Open to all, so that probes need no token.
-const OPEN: [&str; 3] = ["/livez", "/readyz", "/version"];
+/// Open to all, so that probes need no token, and tools can see what there is to ask.
+pub(super) const OPEN: [&str; 5] = ["/livez", "/healthz", "/readyz", "/version", "/openapi.json"];
 
 /// What a request must show.
 #[derive(Clone, Debug)]

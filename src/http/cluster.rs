@@ -2,7 +2,7 @@
 
 use super::App;
 use super::error::ApiError;
-use super::request::{body, key};
+use super::request::{Query, body, key};
 use crate::{LinkMode, Member, MemberState, Peer, PeerState};
 use axum::Json;
 use axum::body::Body;
@@ -16,10 +16,11 @@ use serde_json::json;
 const ADDRESS_BODY_BYTES_MAX: usize = 16 * 1024;
 
 /// `GET /v1/members`
-pub(super) async fn members(State(app): State<App>) -> Response {
+pub(super) async fn members(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    Query::parse(&uri, &[])?;
     let members = app.store.members();
     let shown: Vec<_> = members.iter().map(ShownMember::of).collect();
-    Json(json!({ "members": shown })).into_response()
+    Ok(Json(json!({ "members": shown })).into_response())
 }
 
 #[derive(Serialize)]
@@ -62,9 +63,10 @@ const fn member_state(state: MemberState) -> &'static str {
 }
 
 /// `GET /v1/peers`
-pub(super) async fn peers(State(app): State<App>) -> Response {
+pub(super) async fn peers(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    Query::parse(&uri, &[])?;
     let peers: Vec<_> = app.store.peers().iter().map(ShownPeer::of).collect();
-    Json(json!({ "peers": peers })).into_response()
+    Ok(Json(json!({ "peers": peers })).into_response())
 }
 
 #[derive(Serialize)]
@@ -102,8 +104,11 @@ struct NewPeer {
 }
 
 /// `POST /v1/peers {"address":A}`
-pub(super) async fn add_peer(State(app): State<App>, sent: Body) -> Result<Response, ApiError> {
-    let sent = body(sent, ADDRESS_BODY_BYTES_MAX).await?.unwrap_or_default();
+pub(super) async fn add_peer(State(app): State<App>, uri: Uri, sent: Body) -> Result<Response, ApiError> {
+    Query::parse(&uri, &[])?;
+    let too_large =
+        || ApiError::too_large("body_too_large", format!("an address fits into {ADDRESS_BODY_BYTES_MAX} bytes"));
+    let sent = body(sent, ADDRESS_BODY_BYTES_MAX).await?.ok_or_else(too_large)?;
     let peer: NewPeer = serde_json::from_slice(&sent)
         .map_err(|error| ApiError::bad_request(format!("send {{\"address\":\"HOST:PORT\"}}: {error}")))?;
     let added = app.store.add_peer(&peer.address).await?;
@@ -113,21 +118,24 @@ pub(super) async fn add_peer(State(app): State<App>, sent: Body) -> Result<Respo
 
 /// `DELETE /v1/peers/{id or address}`
 pub(super) async fn remove_peer(State(app): State<App>, uri: Uri) -> Result<StatusCode, ApiError> {
+    Query::parse(&uri, &[])?;
     let name = key(&uri, "/v1/peers/");
     let name = std::str::from_utf8(&name).map_err(|_| ApiError::bad_request("give an id or an address"))?;
     match app.store.remove_peer(name).await? {
         true => Ok(StatusCode::NO_CONTENT),
-        false => Err(ApiError::not_found(format!("there is no peer {name:?}"))),
+        false => Err(ApiError::not_found(format!("there is no peer {name:?}; \"tidings peers\" shows them"))),
     }
 }
 
 /// `GET /v1/status`
-pub(super) async fn status(State(app): State<App>) -> Response {
-    Json(app.store.status()).into_response()
+pub(super) async fn status(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    Query::parse(&uri, &[])?;
+    Ok(Json(app.store.status()).into_response())
 }
 
 /// `POST /v1/leave`: the node says so to the others, answers, and ends.
-pub(super) async fn leave(State(app): State<App>) -> Result<Response, ApiError> {
+pub(super) async fn leave(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    Query::parse(&uri, &[])?;
     app.store.leave().await?;
     app.ending.cancel();
     Ok(Json(json!({ "left": true })).into_response())

@@ -6,6 +6,7 @@
 //! | `request`, `error`, `values`, `duration`, `lines` | what routes share: how things are read and told |
 //! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health` | the routes |
 //! | `session` | what a client has seen, as a token |
+//! | `routes` | the table of them all, which `openapi.json` documents |
 //! | `auth` | who may use them |
 //! | `server` | the listening socket and its end |
 
@@ -18,6 +19,7 @@ mod health;
 mod lines;
 mod reading;
 mod request;
+mod routes;
 mod server;
 mod session;
 mod transfer;
@@ -30,7 +32,6 @@ use axum::extract::Request;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use error::ApiError;
 use std::any::Any;
 use std::sync::Arc;
@@ -58,43 +59,16 @@ pub(crate) struct App {
 /// All routes, for those who have access.
 pub(crate) fn router(app: App, access: Access) -> Router {
     let nosniff = HeaderValue::from_static("nosniff");
-    timed()
-        .merge(streams())
+    let (streams, at_once): (Vec<_>, Vec<_>) = routes::all().into_iter().partition(|route| route.streams);
+    routes::router(at_once)
+        .layer(middleware::from_fn(in_time))
+        .merge(routes::router(streams))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
         .layer(middleware::from_fn_with_state(Arc::new(access), auth::guard))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, nosniff))
         .layer(CatchPanicLayer::custom(panicked))
-}
-
-/// Routes that answer at once.
-fn timed() -> Router<App> {
-    let key = get(reading::get_usr).put(writing::put).delete(writing::delete);
-    Router::new()
-        .route("/v1/kv", get(reading::list_usr))
-        .route("/v1/kv/", key.clone())
-        .route("/v1/kv/{*key}", key)
-        .route("/v1/sys", get(reading::list_sys))
-        .route("/v1/sys/", get(reading::get_sys))
-        .route("/v1/sys/{*key}", get(reading::get_sys))
-        .route("/v1/members", get(cluster::members))
-        .route("/v1/peers", get(cluster::peers).post(cluster::add_peer))
-        .route("/v1/peers/{peer}", delete(cluster::remove_peer))
-        .route("/v1/status", get(cluster::status))
-        .route("/v1/leave", post(cluster::leave))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/version", get(health::version))
-        .layer(middleware::from_fn(in_time))
-}
-
-/// Routes that take as long as there is data.
-fn streams() -> Router<App> {
-    Router::new()
-        .route("/v1/import", post(transfer::import))
-        .route("/v1/export", get(transfer::export))
-        .route("/v1/checkpoint", get(checkpoint::checkpoint))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -32,7 +32,7 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let name = String::from_utf8_lossy(&decode(name)).into_owned();
             if !known.contains(&name.as_str()) {
-                let known = known.join(", ");
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
                 return Err(ApiError::bad_request(format!("unknown parameter {name:?}; known here: {known}")));
             }
             if query.bytes(&name).is_some() {

@@ -80,6 +80,14 @@ impl DialTable {
         }
     }
 
+    /// The address is no longer given: it stays as long as it is of use, as a learned one does.
+    pub(crate) fn release(&mut self, address: &str) {
+        if let Some(target) = self.targets.get_mut(address).filter(|target| target.given && !target.by_hand) {
+            target.given = false;
+            self.version += 1;
+        }
+    }
+
     pub(crate) fn is_barred(&self, address: &str, id: Option<ReplicaId>) -> bool {
         self.barred_addresses.contains(address) || id.is_some_and(|id| self.barred_ids.contains(&id))
     }

@@ -30,6 +30,7 @@ pub(crate) enum Command {
     Delete { key: Bytes, reply: Reply<Option<Outcome>> },
     AddPeer { address: String, reply: Reply<bool> },
     RemovePeer { address_or_id: String, reply: Reply<bool> },
+    Rejoin { added: Vec<String>, dropped: Vec<String>, reply: Reply<()> },
     PullFor { session: Session },
     StandIn { reply: Reply<StandIn> },
     Snapshot { reply: Reply<Box<dyn Snapshot>> },
@@ -77,6 +78,10 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
         (Command::RemovePeer { address_or_id, reply }, fault) => {
             let found = node.remove_peer(now, &address_or_id);
             durable_unless(fault, answer(reply, found))
+        }
+        (Command::Rejoin { added, dropped, reply }, fault) => {
+            node.rejoin(now, &added, &dropped);
+            durable_unless(fault, answer(reply, ()))
         }
         (Command::PullFor { session }, _) => {
             node.pull_for(now, &session);

@@ -77,6 +77,17 @@ impl Store {
         self.ask(|reply| Command::RemovePeer { address_or_id, reply }).await
     }
 
+    /// The addresses to join have changed: dials those added, and those dropped no longer, unless they were given by hand
+    /// or are a member's. Links that stand, stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`], and nothing changed; or the store is closed.
+    pub async fn rejoin(&self, added: Vec<String>, dropped: Vec<String>) -> Result<(), Error> {
+        added.iter().try_for_each(|address| crate::config::check_address("join", address))?;
+        self.ask(|reply| Command::Rejoin { added, dropped, reply }).await
+    }
+
     /// How the node is doing.
     pub fn status(&self) -> Status {
         let node = self.0.shared.node();

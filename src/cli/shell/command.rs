@@ -1,6 +1,7 @@
 //! The words of the shell: the commands of the command line, without the address. Not responsible for running them.
 
 use crate::cli::args::{AddArgs, GetArgs, KeyArgs, ListArgs, PutArgs, RemoveArgs};
+use crate::cli::nearest::nearest;
 use clap::{CommandFactory, Parser, Subcommand};
 
 /// One line of the shell.
@@ -64,7 +65,10 @@ impl ShellCommand {
     pub(super) fn parse(words: &[String], demo: bool) -> Result<Self, String> {
         let name = words.first().map_or("", String::as_str);
         if !names(demo).any(|known| known == name) && name != "quit" {
-            return Err(format!("unknown command {name:?}\n{}", help(demo)));
+            let known: Vec<String> = names(demo).collect();
+            let meant = nearest(name, known.iter().map(String::as_str));
+            let meant = meant.map(|known| format!("; did you mean {known:?}?")).unwrap_or_default();
+            return Err(format!("unknown command {name:?}{meant}\n{}", help(demo)));
         }
         Line::try_parse_from(words).map(|line| line.command).map_err(|error| mistake(&error))
     }
@@ -91,7 +95,7 @@ pub(super) fn help_on(name: &str, demo: bool) -> String {
     }
 }
 
-fn names(demo: bool) -> impl Iterator<Item = String> {
+pub(super) fn names(demo: bool) -> impl Iterator<Item = String> {
     let names: Vec<_> = Line::command().get_subcommands().map(|c| c.get_name().to_owned()).collect();
     names.into_iter().filter(move |name| demo || !OF_DEMO.contains(&name.as_str()))
 }

@@ -1,6 +1,7 @@
 //! The shell: commands typed to a node. Not responsible for what they do: they are those of the command line.
 
 mod command;
+mod editor;
 mod words;
 
 use super::client::Client;
@@ -9,8 +10,7 @@ use super::output::Output;
 use super::{cluster, keys};
 use crate::runtime::net::CutSwitch;
 use command::ShellCommand;
-use rustyline::DefaultEditor;
-use rustyline::error::ReadlineError;
+use editor::{Lines, Typed};
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
@@ -68,20 +68,14 @@ impl Shell {
     }
 
     fn run_on_terminal(&mut self) -> Result<(), Failure> {
-        let mut editor = DefaultEditor::new().map_err(|error| Failure::failed(error.to_string()))?;
+        let mut lines = Lines::new(self.client.clone(), self.demo.len())?;
         self.output.line("type help for the commands, exit to end")?;
         loop {
-            match editor.readline(&self.prompt()) {
-                Ok(line) => {
-                    let _ = editor.add_history_entry(&line);
-                    if self.take(&line)?.is_break() {
-                        return Ok(());
-                    }
-                }
-                // Ctrl-C gives up the line, not the shell
-                Err(ReadlineError::Interrupted) => {}
-                Err(ReadlineError::Eof) => return Ok(()),
-                Err(error) => return Err(Failure::failed(error.to_string())),
+            match lines.next(&self.prompt())? {
+                Typed::Line(line) if self.take(&line)?.is_break() => return Ok(()),
+                Typed::Line(_) => lines.at(&self.client),
+                Typed::Nothing => {}
+                Typed::End => return Ok(()),
             }
         }
     }

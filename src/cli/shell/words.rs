@@ -16,6 +16,12 @@ pub(super) fn split(line: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
+/// As [`split`] reads it back as one word.
+pub(super) fn quoted_word(word: &str) -> String {
+    let needs = word.is_empty() || word.starts_with(['"', '\'']) || word.contains(char::is_whitespace);
+    if needs { format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\"")) } else { word.to_owned() }
+}
+
 fn plain(rest: &str) -> (String, &str) {
     let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
     (rest[..end].to_owned(), &rest[end..])
@@ -54,6 +60,13 @@ mod tests {
         assert_eq!(words("  put 'a key'  \"a \\\"value\\\"\" "), ["put", "a key", "a \"value\""]);
         assert_eq!(words("put k ''"), ["put", "k", ""]);
         assert_eq!(words("\t "), [""; 0]);
+    }
+
+    #[test]
+    fn what_is_quoted_is_read_back_as_one_word() {
+        for word in ["plain", "", "two words", "\"quoted\"", "it's", "back\\slash and space", "{\"a\":1}"] {
+            assert_eq!(words(&quoted_word(word)), [word]);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::proto::dial::LEARNED_MAX;
 use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Link, LinkId};
 use crate::proto::message::{Digest, Hello, Message};
 use crate::proto::node::LinkInfo;
+use crate::proto::time::Now;
 use bytes::Bytes;
 use tracing::{debug, error, info, warn};
 
@@ -317,6 +318,21 @@ impl Node {
                 self.dials.add(&address, false, Some(id), self.now.instant + patience);
             }
         }
+    }
+
+    /// The addresses to join have changed. One that is barred stays so, and one given by hand too: both were said here.
+    pub fn rejoin(&mut self, now: Now, added: &[String], dropped: &[String]) {
+        self.set_now(now);
+        dropped.iter().for_each(|address| self.dials.release(address));
+        for address in added {
+            let known = self.member_at(address);
+            if *address != self.config.address && !self.dials.is_barred(address, known) {
+                self.dials.add(address, true, known, self.now.instant);
+            }
+        }
+        self.learn_addresses();
+        self.on_time();
+        self.settle();
     }
 
     /// The peers: all addresses that are dialled, and who has dialled this node.
