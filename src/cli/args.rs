@@ -36,6 +36,14 @@ pub(super) enum Command {
     /// Run one node
     Node(Box<Settings>),
     /// Type commands to a node
+    #[command(
+        after_help = "`help` lists the commands. On a terminal, arrows go through earlier lines and Tab completes commands and keys; \
+earlier lines are kept in ~/.local/state/tidings/history, but for those that begin with a space. Lines may also come from a pipe.
+
+Examples:
+  tidings shell --http 10.0.0.1:7480
+  printf 'put a 1\\nget a\\n' | tidings shell"
+    )]
     Shell(ClientArgs),
     /// Write a value
     Put(At<PutArgs>),
@@ -57,12 +65,30 @@ pub(super) enum Command {
     /// Look whether a checkpoint or a data directory is whole
     Verify(VerifyArgs),
     /// Show the nodes of the cluster
+    #[command(after_help = "All that have a record: alive, suspect (its link is lost), down, or left for good.
+
+Example:
+  tidings members --http 10.0.0.1:7480")]
     Members(ClientArgs),
     /// Show, add and remove the peers that a node dials
     Peers(PeersArgs),
     /// Show a node's counters and links
+    #[command(
+        after_help = "Lag is what the node has and the peer is not known to have. Nodes whose two audit sums are equal hold \
+the same state.
+
+Example:
+  tidings status --http 10.0.0.1:7480 --json"
+    )]
     Status(ClientArgs),
     /// Take a node out of its cluster, and end it
+    #[command(
+        after_help = "The others are told that it is gone for good; its writes stay with them. To stop a node for a while, \
+end its process: SIGTERM says goodbye.
+
+Example:
+  tidings leave --http 10.0.0.3:7480"
+    )]
     Leave(ClientArgs),
     /// Write and read at several nodes, and measure: latencies, lag between nodes, errors
     Load(LoadArgs),
@@ -146,7 +172,10 @@ pub(super) struct GetArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Ends with 3 when there is no such key.")]
+#[command(after_help = "Ends with 3 when there is no such key.
+
+Example:
+  tidings delete greeting")]
 pub(super) struct KeyArgs {
     /// The key
     pub(super) key: OsString,
@@ -228,6 +257,10 @@ pub(super) struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tidings peers
+  tidings peers add 192.168.1.20:7400
+  tidings peers remove 192.168.1.20:7400")]
 pub(super) struct PeersArgs {
     #[command(flatten)]
     pub(super) client: ClientArgs,
@@ -252,7 +285,10 @@ pub(super) struct AddArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "It removes neither data nor membership: `tidings leave`, at that node, does the latter.")]
+#[command(after_help = "It removes neither data nor membership: `tidings leave`, at that node, does the latter.
+
+Example:
+  tidings peers remove 192.168.1.20:7400")]
 pub(super) struct RemoveArgs {
     /// Its address or replica id, as `tidings peers` shows them
     #[arg(value_name = "ADDR|ID")]

@@ -59,8 +59,8 @@ pub(super) struct Settings {
     /// Let everybody who reaches it read and write
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) http_allow_anonymous: Option<bool>,
-    /// Nodes to dial; every address behind a host name
-    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',')]
+    /// Nodes to dial, with commas between them; every address behind a host name
+    #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',')]
     pub(super) join: Vec<String>,
     /// Where it keeps what outlives the process [default: ./tidings-data]
     #[arg(long, value_name = "DIR")]
@@ -244,6 +244,7 @@ pub(super) fn warn_of_unknown_variables(output: Output) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn environment(pairs: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
         let get = |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned());

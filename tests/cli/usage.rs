@@ -27,15 +27,6 @@ fn bad_usage_ends_with_2() {
     }
 }
 
-#[test]
-fn every_help_text_is_there_with_its_examples() {
-    for command in [&[][..], &["node"], &["demo"], &["put"], &["get"], &["list"], &["import"], &["secret", "new"]] {
-        let help = run(command.iter().chain(&["--help"]));
-        assert_eq!(code(&help), 0);
-        assert!(stdout(&help).contains("Example"), "{command:?}: {}", stdout(&help));
-    }
-}
-
 /// Every command with its subcommands, as the help lists them.
 fn commands() -> Vec<Vec<String>> {
     let mut found = vec![Vec::new()];
@@ -89,6 +80,8 @@ fn every_command_of_the_manual_is_there_and_explains_itself() {
         let text = stdout(&help);
         assert_eq!((code(&help), stderr(&help)), (0, String::new()), "{words:?}");
         assert!(text.contains("Usage: tidings") && text.contains("--json"), "{words:?}: {text}");
+        let is_group = ["", "secret", "config"].contains(&words.join(" ").as_str());
+        assert!(is_group || text.contains("Example"), "{words:?} has no example: {text}");
         // Wide text is for nobody; a line of help fits into a terminal.
         let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
         assert!(longest <= 110, "{words:?} has a line of {longest} characters");

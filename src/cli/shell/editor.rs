@@ -46,7 +46,12 @@ impl Lines {
     /// `nodes` is how many a demo has; 0 without one.
     pub(super) fn new(client: Client, nodes: usize) -> Result<Self, Failure> {
         let config = Config::builder().max_history_size(HISTORY_LINES_MAX).and_then(|c| c.history_ignore_dups(true));
-        let config = config.map_err(failed)?.completion_type(CompletionType::List).auto_add_history(false).build();
+        let config = config
+            .map_err(failed)?
+            .completion_type(CompletionType::List)
+            .history_ignore_space(true)
+            .auto_add_history(false)
+            .build();
         let mut editor = Editor::with_config(config).map_err(failed)?;
         editor.set_helper(Some(Words { client: client.hasty(COMPLETION_TIME_MAX), nodes }));
         let history = history_file();
