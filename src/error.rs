@@ -125,6 +125,16 @@ pub enum Error {
     /// or ask another node.
     #[error("this node does not have all that the session has seen yet; wait longer, or ask another node")]
     NotYetHere,
+    /// A text is no token of a session of this cluster. Nothing changed; send one as it was given, or none.
+    #[error("no session token: {problem}; send one as a node of this cluster gave it, or none")]
+    BadSession {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// What was read is not to be said in a token: an unfinished sync has brought it from too many replicas. Nothing
+    /// changed; ask again when that is over, or another node.
+    #[error("a sync that is under way has brought more than a session token can say; ask again, or ask another node")]
+    SessionTooLong,
     /// The store was closed, or has left its cluster, before the operation began. Nothing changed; open it again.
     #[error("the store is closed")]
     Closed,

@@ -88,7 +88,7 @@ mod types;
 pub use backup::{restore, restore_with_progress, verify, verify_with_progress};
 #[cfg(feature = "net")]
 pub use config::{Config, ConfigBuilder, Profile, Storage};
-pub use crdt::{CausalContext, Delta, Dot, Key, Merged, OrMap, ReplicaId, Section, Timestamp};
+pub use crdt::{CausalContext, Delta, Dot, Key, Merged, OrMap, ReplicaId, Section, Session, Timestamp};
 #[cfg(feature = "net")]
 pub use error::Error;
 #[cfg(feature = "net")]
@@ -102,6 +102,4 @@ pub use status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus
 #[cfg(feature = "net")]
 pub use store::{Store, Sys};
 #[cfg(feature = "net")]
-pub use types::{
-    Durability, Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, Session, Written,
-};
+pub use types::{Durability, Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, Written};

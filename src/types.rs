@@ -1,15 +1,9 @@
 //! What goes into a store's calls and comes out of them. Not responsible for doing anything with it.
 
-use crate::crdt::{CausalContext, Dot, ReplicaId, Timestamp};
+use crate::crdt::{Dot, ReplicaId, Session, Timestamp};
 use crate::proto::membership::MemberState;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// What a client has seen: wherever it is shown, the answer includes all of that. Opaque.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Session {
-    pub(crate) context: CausalContext,
-}
 
 /// A write that was done.
 #[derive(Clone, Debug)]

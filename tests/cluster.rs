@@ -13,6 +13,8 @@ mod mallory;
 mod poison;
 #[path = "cluster/records.rs"]
 mod records;
+#[path = "cluster/sessions.rs"]
+mod sessions;
 #[path = "cluster/stores.rs"]
 mod stores;
 

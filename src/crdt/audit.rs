@@ -70,6 +70,11 @@ impl AuditKey {
         })
     }
 
+    /// Tells what this cluster has written into a client's token from what it has not.
+    pub(crate) fn of_token(&self, bytes: &[u8]) -> u32 {
+        self.hash(5, |hasher| hasher.write(bytes)) as u32
+    }
+
     /// A seed for the map's own hash table, so that nobody without the key can make keys collide there.
     pub(super) fn seed(&self) -> u64 {
         self.hash(4, |_| {})

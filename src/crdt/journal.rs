@@ -51,6 +51,15 @@ pub(crate) struct RegisterState<'a> {
     pub(crate) dead_from: Option<u64>,
 }
 
+/// A commit that is not durable yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Uncommitted {
+    /// The one that has begun,
+    UnderWay,
+    /// or the one after it.
+    Next,
+}
+
 /// What the map says of a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReplicaState {
@@ -129,6 +138,18 @@ impl OrMap {
             let open = &journals.open;
             !open.touched.is_empty() || open.context != self.context || open.truncated != self.truncated
         })
+    }
+
+    /// Which commit holds the key's last change that may not be durable yet, if there is one.
+    pub(crate) fn change_of(&self, key: Key<'_>) -> Option<Uncommitted> {
+        let journals = self.journals.as_ref()?;
+        let hash = self.table.hash(key);
+        let sealed = journals.sealed.as_ref();
+        match (journals.open.position(hash, key), sealed.and_then(|journal| journal.position(hash, key))) {
+            (Some(_), _) => Some(Uncommitted::Next),
+            (None, Some(_)) => Some(Uncommitted::UnderWay),
+            (None, None) => None,
+        }
     }
 
     /// How many keys have changed since.

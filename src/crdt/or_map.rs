@@ -312,6 +312,13 @@ impl OrMap {
         context
     }
 
+    /// What all entries together have incorporated. Linear in the number of pending keys.
+    pub fn context_of_all(&self) -> CausalContext {
+        let mut context = self.context.clone();
+        self.pending.contexts().for_each(|pending| context.join(pending));
+        context
+    }
+
     /// All live dots of the key with what each wrote, tombstones included, in the order of the dots.
     pub fn registers<'k>(&self, key: impl Into<Key<'k>>) -> Vec<(Dot, Register)> {
         let Some(slot) = self.table.find(key.into()) else { return Vec::new() };

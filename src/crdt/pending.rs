@@ -97,6 +97,14 @@ impl Pending {
         entries(&self.by_key)
     }
 
+    /// The contexts, one that neighbours share but once.
+    pub(super) fn contexts(&self) -> impl Iterator<Item = &CausalContext> {
+        let mut last: Option<&Arc<EntryContext>> = None;
+        let fresh =
+            self.iter().filter(move |(_, pending)| !last.replace(pending).is_some_and(|l| Arc::ptr_eq(l, pending)));
+        fresh.map(|(_, pending)| &pending.context)
+    }
+
     /// RULE 7: keys whose bound `base` does not include go with every sync: their removals have no dot to be found by.
     pub(super) fn unbounded(&self, base: &CausalContext) -> impl Iterator<Item = Key<'_>> {
         self.iter().filter(|(_, pending)| !base.includes(&pending.bound)).map(|(key, _)| key)

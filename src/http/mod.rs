@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `request`, `error`, `values`, `duration`, `lines` | what routes share: how things are read and told |
 //! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health` | the routes |
+//! | `session` | what a client has seen, as a token |
 //! | `routes` | the table of them all, which `openapi.json` documents |
 //! | `auth` | who may use them |
 //! | `server` | the listening socket and its end |
@@ -20,6 +21,7 @@ mod reading;
 mod request;
 mod routes;
 mod server;
+mod session;
 mod transfer;
 pub(crate) mod values;
 mod writing;

@@ -3,8 +3,9 @@
 use super::App;
 use super::error::ApiError;
 use super::request::{Query, key};
+use super::session;
 use super::values::{Shown, ShownItem, key_field};
-use crate::{Page, Reading, Store, Sys};
+use crate::{Key, Page, Reading, Section};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -20,67 +21,41 @@ const LIMIT_MAX: usize = 1_000;
 /// A list ends early rather than growing much beyond this.
 const LIST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What can be read: `usr` through the store, `sys` through its view of it.
-trait Section {
-    fn read(&self, key: &[u8]) -> Option<Reading>;
-    fn values(&self, key: &[u8]) -> Vec<Reading>;
-    fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page;
-}
-
-impl Section for Store {
-    fn read(&self, key: &[u8]) -> Option<Reading> {
-        Self::read(self, key)
-    }
-    fn values(&self, key: &[u8]) -> Vec<Reading> {
-        Self::values(self, key)
-    }
-    fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page {
-        Self::page(self, prefix, start, limit)
-    }
-}
-
-impl Section for Sys<'_> {
-    fn read(&self, key: &[u8]) -> Option<Reading> {
-        Sys::read(self, key)
-    }
-    fn values(&self, key: &[u8]) -> Vec<Reading> {
-        Sys::values(self, key)
-    }
-    fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page {
-        Sys::page(self, prefix, start, limit)
-    }
-}
-
 /// `GET /v1/kv/{key}`
-pub(super) async fn get_usr(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    get(&app, &app.store, &uri, "/v1/kv/")
+pub(super) async fn get_usr(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+    get(&app, &uri, &headers, Section::Usr, "/v1/kv/").await
 }
 
 /// `GET /v1/sys/{key}`
-pub(super) async fn get_sys(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    get(&app, &app.store.sys(), &uri, "/v1/sys/")
+pub(super) async fn get_sys(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+    get(&app, &uri, &headers, Section::Sys, "/v1/sys/").await
 }
 
 /// `GET /v1/kv`
-pub(super) async fn list_usr(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    list(&app.store, &uri)
+pub(super) async fn list_usr(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+    list(&app, &uri, &headers, Section::Usr).await
 }
 
 /// `GET /v1/sys`
-pub(super) async fn list_sys(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    list(&app.store.sys(), &uri)
+pub(super) async fn list_sys(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+    list(&app, &uri, &headers, Section::Sys).await
 }
 
-fn get(app: &App, section: &impl Section, uri: &Uri, route: &str) -> Result<Response, ApiError> {
-    let query = Query::parse(uri, &["siblings"])?;
+async fn get(app: &App, uri: &Uri, headers: &HeaderMap, section: Section, route: &str) -> Result<Response, ApiError> {
+    let query = Query::parse(uri, &["siblings", "wait"])?;
     let key = key(uri, route);
     app.limits.check_key(&key)?;
-    if query.flag("siblings")? {
-        let values = section.values(&key);
+    let siblings = query.flag("siblings")?;
+    session::reached(app, headers, &query).await?;
+    let key = Key { section, bytes: &key };
+    if siblings {
+        let (values, seen) = app.store.values_with_session(key).await;
         let list: Vec<_> = values.iter().map(ShownReading).collect();
-        return if list.is_empty() { Err(absent()) } else { Ok(Json(list).into_response()) };
+        let shown = if list.is_empty() { Err(absent()) } else { Ok(Json(list)) };
+        return session::answer(app, headers, &seen, shown).await;
     }
-    section.read(&key).map(answer).ok_or_else(absent)
+    let (reading, seen) = app.store.read_with_session(key).await;
+    session::answer(app, headers, &seen, reading.map(answer).ok_or_else(absent)).await
 }
 
 pub(super) fn absent() -> ApiError {
@@ -124,11 +99,13 @@ impl Serialize for ShownReading<'_> {
     }
 }
 
-fn list(section: &impl Section, uri: &Uri) -> Result<Response, ApiError> {
-    let query = Query::parse(uri, &["prefix", "start", "limit"])?;
+async fn list(app: &App, uri: &Uri, headers: &HeaderMap, section: Section) -> Result<Response, ApiError> {
+    let query = Query::parse(uri, &["prefix", "start", "limit", "wait"])?;
     let limit = query.parsed("limit", parse_limit)?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    let page = section.page(query.bytes("prefix").unwrap_or_default(), query.bytes("start"), limit);
-    Ok(Json(Listing(bounded(page))).into_response())
+    session::reached(app, headers, &query).await?;
+    let prefix = Key { section, bytes: query.bytes("prefix").unwrap_or_default() };
+    let (page, seen) = app.store.page_with_session(prefix, query.bytes("start"), limit).await;
+    session::answer(app, headers, &seen, Json(Listing(bounded(page)))).await
 }
 
 fn parse_limit(text: &str) -> Result<usize, String> {

@@ -4,12 +4,13 @@ use super::App;
 use super::error::ApiError;
 use super::lines::Lines;
 use super::request::{Query, broken, drain};
+use super::session;
 use super::values::{line_bytes_max, parse_line, write_line};
 use crate::{Item, Record};
 use axum::Json;
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
@@ -25,15 +26,20 @@ const BATCH_BYTES: usize = 4 * 1024 * 1024;
 const CHUNK_BYTES: usize = 64 * 1024;
 
 /// `POST /v1/import`: answers after its last record is durable. A bad record ends it; what stood before it stays.
-pub(super) async fn import(State(app): State<App>, uri: Uri, body: Body) -> Result<Response, ApiError> {
-    Query::parse(&uri, &[])?;
+pub(super) async fn import(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    session::reached(&app, &headers, &Query::parse(&uri, &["wait"])?).await?;
     let mut body = body.into_data_stream();
-    let mut import = Import::new(app);
+    let mut import = Import::new(app.clone());
     let ended = import.run(&mut body).await;
     let written = import.write().await;
     let imported = import.imported;
     match ended.and(written.map_err(Refused::from)) {
-        Ok(()) => Ok(Json(json!({ "imported": imported })).into_response()),
+        Ok(()) => Ok(session::with_token(&app, &app.store.session(), Json(json!({ "imported": imported }))).await),
         Err(refused) => {
             drain(&mut body).await;
             Ok(refused.answer(imported))
@@ -141,8 +147,10 @@ fn now_ms() -> u64 {
 }
 
 /// `GET /v1/export`: all of `usr`, in the order of key bytes. A page is one moment; the whole is not.
-pub(super) async fn export(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    Query::parse(&uri, &[])?;
+///
+/// It waits for what a session has seen, as every read, and gives no token: its last line may be younger than its head.
+pub(super) async fn export(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+    session::reached(&app, &headers, &Query::parse(&uri, &["wait"])?).await?;
     let chunks = stream::unfold(Export::new(app), |mut export| async {
         let chunk = export.chunk()?;
         Some((Ok::<_, Infallible>(chunk), export))

@@ -5,35 +5,46 @@ use super::duration::parse_ttl;
 use super::error::ApiError;
 use super::reading::absent;
 use super::request::{Query, body, key};
+use super::session;
 use crate::Error;
 use crate::{Durability, PutOptions, Written};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode, Uri};
+use axum::response::Response;
 
 /// `PUT /v1/kv/{key}`: the body is the value, whatever its type is said to be.
-pub(super) async fn put(State(app): State<App>, uri: Uri, sent: Body) -> Result<Response, ApiError> {
-    let query = Query::parse(&uri, &["ttl", "durability"])?;
-    let options = put_options(&query)?;
+pub(super) async fn put(
+    State(app): State<App>,
+    uri: Uri,
+    headers: HeaderMap,
+    sent: Body,
+) -> Result<Response, ApiError> {
+    let query = Query::parse(&uri, &["ttl", "durability", "wait"])?;
     let key = key(&uri, "/v1/kv/");
     app.limits.check_key(&key)?;
+    // before the body is read, which may take long
+    put_options(&query)?;
     let max = app.limits.value_bytes_max;
     let Some(value) = body(sent, max).await? else {
         return Err(ApiError::too_large("value_too_large", format!("a value has at most {max} bytes")));
     };
-    let written = app.store.put_with(&key, value, options).await?;
+    session::reached(&app, &headers, &query).await?;
+    let written = app.store.put_with(&key, value, put_options(&query)?).await?;
     let status = if written.replaced { StatusCode::NO_CONTENT } else { StatusCode::CREATED };
-    Ok(answer(status, &written))
+    Ok(answer(&app, status, &written).await)
 }
 
 /// `DELETE /v1/kv/{key}`
-pub(super) async fn delete(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
-    Query::parse(&uri, &[])?;
+pub(super) async fn delete(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Result<Response, ApiError> {
+    let query = Query::parse(&uri, &["wait"])?;
     let key = key(&uri, "/v1/kv/");
     app.limits.check_key(&key)?;
-    let written = app.store.delete(&key).await?.ok_or_else(absent)?;
-    Ok(answer(StatusCode::NO_CONTENT, &written))
+    session::reached(&app, &headers, &query).await?;
+    match app.store.delete(&key).await? {
+        Some(written) => Ok(answer(&app, StatusCode::NO_CONTENT, &written).await),
+        None => session::answer(&app, &headers, &app.store.read_with_session(&*key).await.1, absent()).await,
+    }
 }
 
 fn put_options(query: &Query) -> Result<PutOptions, ApiError> {
@@ -55,8 +66,10 @@ fn parse_durability(text: &str) -> Result<Durability, String> {
     }
 }
 
-fn answer(status: StatusCode, written: &Written) -> Response {
-    (status, [("tidings-dot", written.dot.to_string())]).into_response()
+/// The write is done: that is said even if there is no token to be had.
+async fn answer(app: &App, status: StatusCode, written: &Written) -> Response {
+    let dot = [("tidings-dot", written.dot.to_string())];
+    session::with_token(app, &written.session, (status, dot)).await
 }
 
 /// What keys and values may be at most, for refusals before anything is read or written.

@@ -6,13 +6,14 @@
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
-//! `node/gate.rs` what may leave when.
+//! `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for.
 
 mod boots;
 mod gate;
 mod links;
 mod members;
 mod pulls;
+mod sessions;
 mod spread;
 
 use super::codec;
@@ -28,6 +29,8 @@ use bytes::Bytes;
 use gate::Gate;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::error;
+
+pub use sessions::StandIn;
 
 /// What happens to a node.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 //! What a store's handle asks of the driver, and how it is answered. Not responsible for when: the driver is.
 
 use super::storage::{Snapshot, StorageError};
-use crate::crdt::{Dot, Key};
-use crate::proto::node::Node;
+use crate::crdt::{Dot, Key, Session};
+use crate::proto::node::{Node, StandIn};
 use crate::proto::time::Now;
 use crate::{Durability, Error};
 use bytes::Bytes;
@@ -31,7 +31,8 @@ pub(crate) enum Command {
     AddPeer { address: String, reply: Reply<bool> },
     RemovePeer { address_or_id: String, reply: Reply<bool> },
     Rejoin { added: Vec<String>, dropped: Vec<String>, reply: Reply<()> },
-    PullAll,
+    PullFor { session: Session },
+    StandIn { reply: Reply<StandIn> },
     Snapshot { reply: Reply<Box<dyn Snapshot>> },
     Leave { reply: Reply<()> },
     Close,
@@ -82,13 +83,18 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
             node.rejoin(now, &added, &dropped);
             durable_unless(fault, answer(reply, ()))
         }
-        (Command::PullAll, _) => {
-            node.pull_all(now);
+        (Command::PullFor { session }, _) => {
+            node.pull_for(now, &session);
             Answered::Already
         }
+        (Command::StandIn { reply }, None) => match node.stand_in(now) {
+            Some(stand_in) => Answered::Durable(answer(reply, stand_in)),
+            None => Answered::Already,
+        },
         (Command::Put { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::PutMany { reply, .. } | Command::Leave { reply }, Some(fault)) => refuse(reply, fault),
         (Command::Delete { reply, .. }, Some(fault)) => refuse(reply, fault),
+        (Command::StandIn { reply }, Some(fault)) => refuse(reply, fault),
         (Command::Snapshot { reply }, _) => Answered::Snapshot(reply),
         (Command::Close, _) => Answered::Already,
     }

@@ -5,19 +5,23 @@
 //! | --- | --- |
 //! | `opening` | from settings to a node that runs |
 //! | `writing`, `reading` | keys and values, in both sections |
+//! | `sessions` | what a client has seen, and waiting for it |
 //! | `cluster` | members, peers, status |
 
 mod cluster;
 mod opening;
 mod reading;
+mod sessions;
 mod writing;
 
+use crate::crdt::AuditKey;
+use crate::proto::node::StandIn;
 use crate::runtime::command::{Command, Reply};
 use crate::runtime::driver::Shared;
 use crate::runtime::net::CutSwitch;
 use crate::{Config, Error};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
@@ -60,6 +64,10 @@ struct Inner {
     tracker: TaskTracker,
     cut: CutSwitch,
     listen: SocketAddr,
+    /// What tokens are checked with.
+    key: AuditKey,
+    /// The last dot that stands for a context in tokens.
+    stand_in: Mutex<Option<StandIn>>,
     key_bytes_max: usize,
     value_bytes_max: usize,
 }

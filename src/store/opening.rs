@@ -1,7 +1,7 @@
 //! From settings to a node that runs. Not responsible for it after that.
 
 use super::{Inner, Store, millis};
-use crate::crdt::ReplicaId;
+use crate::crdt::{AuditKey, ReplicaId};
 use crate::proto::config::NodeConfig;
 use crate::proto::durable;
 use crate::proto::node::Node;
@@ -13,7 +13,7 @@ use crate::runtime::storage::{Directory, Keeper, Opened, Storage as _};
 use crate::{Config, Error, Profile, Storage};
 use rand::RngExt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
 use tokio_util::task::TaskTracker;
 
@@ -41,8 +41,18 @@ pub(super) async fn open(config: Config, progress: impl FnMut(u64, u64) + Send +
     let tracker = TaskTracker::new();
     let shared = driver::spawn(node, clock, kept, endpoint, asked, version_sender, &tracker);
     tracker.close();
-    let (key_bytes_max, value_bytes_max) = (config.key_bytes_max, config.value_bytes_max);
-    Ok(Store(Arc::new(Inner { shared, commands, version, tracker, cut, listen, key_bytes_max, value_bytes_max })))
+    Ok(Store(Arc::new(Inner {
+        shared,
+        commands,
+        version,
+        tracker,
+        cut,
+        listen,
+        key: AuditKey::new(cluster),
+        stand_in: Mutex::default(),
+        key_bytes_max: config.key_bytes_max,
+        value_bytes_max: config.value_bytes_max,
+    })))
 }
 
 /// What a store begins with: what its directory had kept, or nothing.

@@ -2,12 +2,10 @@
 
 use super::{Store, Sys};
 use crate::Error;
-use crate::crdt::{Key, Section};
-use crate::runtime::command::Command;
-use crate::types::{Item, Page, Reading, Session};
+use crate::crdt::{Key, OrMap, Section};
+use crate::types::{Item, Page, Reading};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use std::time::Duration;
 
 impl Store {
     /// The value that the key shows here.
@@ -23,30 +21,6 @@ impl Store {
     pub fn get_as<T: DeserializeOwned>(&self, key: impl AsRef<[u8]>) -> Result<Option<T>, Error> {
         let value = self.get(key);
         value.map(|value| serde_json::from_slice(&value)).transpose().map_err(|source| Error::Value { source })
-    }
-
-    /// The value that the key shows, once this node has all that the session has seen.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotYetHere`] if that takes longer than `wait`.
-    pub async fn get_after(
-        &self,
-        key: impl AsRef<[u8]>,
-        session: &Session,
-        wait: Duration,
-    ) -> Result<Option<Bytes>, Error> {
-        let mut version = self.0.version.clone();
-        let here = || self.0.shared.node().map().context().includes(&session.context);
-        if !here() {
-            self.0.commands.send(Command::PullAll).await.map_err(|_| Error::Closed)?;
-            match tokio::time::timeout(wait, version.wait_for(|_| here())).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(_)) => return Err(Error::Closed),
-                Err(_) => return Err(Error::NotYetHere),
-            }
-        }
-        Ok(self.get(key))
     }
 
     /// The value that the key shows, and its write.
@@ -77,37 +51,40 @@ impl Store {
         Sys(self)
     }
 
-    /// What this node has seen.
-    pub fn session(&self) -> Session {
-        Session { context: self.0.shared.node().map().context().clone() }
-    }
-
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.0.shared.clock.now().wall_ms
     }
 
     fn read_key(&self, key: Key<'_>) -> Option<Reading> {
-        self.0.shared.node().map().read(key, self.now_ms()).map(Reading::from)
+        read(self.0.shared.node().map(), key, self.now_ms())
     }
 
     fn values_of(&self, key: Key<'_>) -> Vec<Reading> {
-        let (node, now) = (self.0.shared.node(), self.now_ms());
-        let shown = node.map().read(key, now).into_iter();
-        shown.chain(node.map().siblings(key, now)).map(Reading::from).collect()
+        values(self.0.shared.node().map(), key, self.now_ms())
     }
 
     fn page_of(&self, prefix: Key<'_>, start: Option<&[u8]>, limit: usize) -> Page {
-        let now = self.now_ms();
-        let mut node = self.0.shared.node_mut();
-        let mut shown = node.map_for_scan().scan_from(prefix, start.unwrap_or_default(), now);
-        let item = |(key, reading): (&[u8], crate::crdt::Reading<'_>)| Item {
-            key: Bytes::copy_from_slice(key),
-            value: Bytes::copy_from_slice(reading.value),
-            expires: reading.deadline,
-        };
-        let items = shown.by_ref().take(limit).map(item).collect();
-        Page { items, next: shown.next().map(|(key, _)| Bytes::copy_from_slice(key)) }
+        page(self.0.shared.node_mut().map_for_scan(), prefix, start, limit, self.now_ms())
     }
+}
+
+pub(super) fn read(map: &OrMap, key: Key<'_>, now: u64) -> Option<Reading> {
+    map.read(key, now).map(Reading::from)
+}
+
+pub(super) fn values(map: &OrMap, key: Key<'_>, now: u64) -> Vec<Reading> {
+    map.read(key, now).into_iter().chain(map.siblings(key, now)).map(Reading::from).collect()
+}
+
+pub(super) fn page(map: &mut OrMap, prefix: Key<'_>, start: Option<&[u8]>, limit: usize, now: u64) -> Page {
+    let mut shown = map.scan_from(prefix, start.unwrap_or_default(), now);
+    let item = |(key, reading): (&[u8], crate::crdt::Reading<'_>)| Item {
+        key: Bytes::copy_from_slice(key),
+        value: Bytes::copy_from_slice(reading.value),
+        expires: reading.deadline,
+    };
+    let items = shown.by_ref().take(limit).map(item).collect();
+    Page { items, next: shown.next().map(|(key, _)| Bytes::copy_from_slice(key)) }
 }
 
 impl Sys<'_> {

@@ -27,6 +27,8 @@ struct Seen {
     mends: usize,
     restored: usize,
     catch_ups: usize,
+    reads: usize,
+    reads_that_wait: usize,
 }
 
 impl Seen {
@@ -38,6 +40,8 @@ impl Seen {
         self.mends += other.mends;
         self.restored += other.restored;
         self.catch_ups += other.catch_ups;
+        self.reads += other.reads;
+        self.reads_that_wait += other.reads_that_wait;
     }
 }
 
@@ -86,7 +90,9 @@ impl<'d> Crashes<'d> {
         }
         let who = *self.run.dice.pick(&kept);
         match self.run.dice.below(100) {
-            0..45 => self.run.step(),
+            0..35 => self.run.step(),
+            35..41 => self.read(who),
+            41..45 => self.stand_in(who),
             45..75 => self.go_on(who),
             75..83 => self.crash(who),
             83..85 => self.close(who),
@@ -103,6 +109,19 @@ impl<'d> Crashes<'d> {
 
     fn has_pending(&self, who: usize) -> bool {
         self.run.dense.world.map(who).pending() > 0
+    }
+
+    /// A client reads whatever key.
+    fn read(&mut self, who: usize) {
+        let key = self.run.dice.below(self.run.dense.world.usr_keys());
+        let (read, waits) = (&mut self.seen.reads, &mut self.seen.reads_that_wait);
+        *if self.run.dense.world.read(who, key) { read } else { waits } += 1;
+    }
+
+    /// A client's session has seen too much to be told.
+    fn stand_in(&mut self, who: usize) {
+        self.run.dice.tell(|| format!("a dot of node {who} stands for what it has"));
+        self.run.dense.stand_in(who);
     }
 
     /// Its commit gets some steps further.

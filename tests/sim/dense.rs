@@ -138,6 +138,12 @@ impl Dense {
         }
     }
 
+    /// A dot of a node stands for what it has.
+    pub(crate) fn stand_in(&mut self, who: usize) {
+        self.world.stand_in(who);
+        self.drain(who);
+    }
+
     /// The commit of a node gets one step further.
     pub(crate) fn go_on_with_commit(&mut self, who: usize) {
         self.world.go_on(who);

@@ -177,8 +177,10 @@ impl World {
     fn tell_durable(&mut self, who: usize, mark: Mark, mends: bool) {
         if mends {
             // What the commit that failed had held is taken back for good, wherever it was.
+            self.check_read(who, mark.last_write);
             self.history.forget_after(who, mark.last_write);
         }
+        self.stand_ins_are_durable(who, mark.shown.context.0[who]);
         self.storage_mut(who).durable = mark;
         self.act(who, Node::end_commit);
         if mends {
@@ -189,6 +191,7 @@ impl World {
     fn tell_failed(&mut self, who: usize) {
         let issued = self.own_counter(who).max(self.history.void_of(who));
         self.history.make_void(who, issued);
+        self.forget_stand_ins(who);
         self.act(who, Node::fail_commit);
         assert!(!self.members[who].node.is_writable(), "it takes writes that it cannot keep");
         let (was, is) = (self.storage_mut(who).durable.clone(), self.look(who));
@@ -205,6 +208,8 @@ impl World {
         let now = self.members[who].now;
         let storage = self.storage_mut(who);
         storage.commit = None;
+        self.forget_stand_ins(who);
+        let storage = self.storage_mut(who);
         storage.disk.crash(dice);
         storage.durable = storage.disk.mark().clone();
         let (mark, told, torn) = (storage.durable.clone(), storage.told, storage.disk.tear.is_some());
@@ -219,6 +224,7 @@ impl World {
             void_to >= told,
             "node {who}: a client was told of write {told}, and {void_to} is the last that counts"
         );
+        self.check_read(who, mark.last_write);
         self.history.forget_after(who, mark.last_write);
         self.history.make_void(who, void_to);
         self.members[who].node = Node::kept(config, kept, now);

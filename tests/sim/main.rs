@@ -6,7 +6,8 @@
 //! `stories` the named ones. `poison` is about peers that break the protocol.
 //!
 //! `disk` is a disk that loses what was not synced, `kept` nodes whose state is on one: `crashes` has the seeded runs of
-//! power cuts and disks that fail, `storage` their named stories, and `clones` those of a disk that was copied.
+//! power cuts and disks that fail, `clients` looks at what sessions rely on in them, `storage` has their named stories,
+//! and `clones` those of a disk that was copied. `sessions` is about what a node does for one.
 //!
 //! Each failure prints its seed: `TIDINGS_SEED=n cargo test --test sim NAME -- --nocapture` tells that run's story.
 //! `TIDINGS_RUNS=n` sets how many seeds each test tries.
@@ -18,6 +19,7 @@ mod look;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+mod clients;
 mod clones;
 mod clusters;
 mod crashes;
@@ -27,6 +29,7 @@ mod kept;
 mod machines;
 mod poison;
 mod runs;
+mod sessions;
 mod storage;
 mod stories;
 mod timed;

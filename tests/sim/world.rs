@@ -1,8 +1,11 @@
 //! Nodes under the eyes of the oracle: after each step that may have changed a map, it is looked at. Not responsible for
 //! what comes over links: `dense` and `timed` are; nor for disks: `kept` is.
 
+use crate::clients::StandIn;
 use crate::kept::Storage;
 use crate::oracle::{History, Left, Name, Names, Shown, ShownKey};
+
+use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use tidings::crdt::{Clock, EntriesBuilder};
 use tidings::proto::config::NodeConfig;
@@ -23,7 +26,7 @@ pub(crate) fn number_of(id: ReplicaId) -> usize {
     usize::from(id.as_bytes()[15]) - 1
 }
 
-fn name(dot: Dot) -> Name {
+pub(crate) fn name(dot: Dot) -> Name {
     (number_of(dot.replica), dot.counter)
 }
 
@@ -74,6 +77,10 @@ pub(crate) struct World {
     pub(crate) history: History,
     /// What somebody will know who is made of a backup.
     pub(crate) backed_up: Names,
+    /// What clients have read.
+    pub(crate) read: BTreeSet<Name>,
+    /// Dots that stand for contexts.
+    pub(crate) stand_ins: Vec<StandIn>,
     /// Users' keys, then the members' records.
     keys: Vec<(Section, Vec<u8>)>,
     usr_keys: usize,
@@ -207,7 +214,7 @@ impl World {
     fn check(&self, who: usize) {
         self.check_gate(who);
         let own = &self.members[who].shown;
-        let judged = self.history.check(own);
+        let judged = self.history.check(own).and_then(|()| self.check_stand_ins(&own.context));
         judged.unwrap_or_else(|what| panic!("node {who}: {what}"));
         for (other, member) in self.members.iter().enumerate().filter(|(other, m)| *other != who && !m.gone) {
             let judged = self.history.check_pair(own, &member.shown);

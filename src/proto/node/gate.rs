@@ -13,7 +13,7 @@
 //! ones had touched, ends that.
 
 use super::{Node, Output};
-use crate::crdt::Dot;
+use crate::crdt::{Dot, Key, Uncommitted};
 use crate::proto::durable::{Also, Batch, Kept, Recorder};
 use crate::proto::link::{CONTROL, LinkId};
 use crate::proto::message::Message;
@@ -34,6 +34,8 @@ pub(super) struct Gate {
     durable: u64,
     /// The counters up to here are reserved.
     reserved: u64,
+    /// How many commits have failed.
+    failed: u64,
     state: State,
 }
 
@@ -58,7 +60,7 @@ impl Gate {
     pub(super) fn new(recorder: Recorder) -> Self {
         let reserved = recorder.reserved();
         let (open, sealed) = (VecDeque::new(), None);
-        Self { recorder, open, sealed, next: 1, durable: 0, reserved, state: State::Writable }
+        Self { recorder, open, sealed, next: 1, durable: 0, reserved, failed: 0, state: State::Writable }
     }
 
     /// Whether the map may change.
@@ -82,6 +84,30 @@ impl Node {
     /// The number of the last commit that is durable.
     pub fn durable_commit(&self) -> u64 {
         self.gate.as_ref().map_or(0, |gate| gate.durable)
+    }
+
+    /// The number of the commit that makes durable what the key shows now; 0 if that is durable. A crash before takes back
+    /// what it shows.
+    pub fn commit_of(&self, key: Key<'_>) -> u64 {
+        match (&self.gate, self.map.change_of(key)) {
+            (Some(gate), Some(Uncommitted::Next)) => gate.next,
+            (Some(gate), Some(Uncommitted::UnderWay)) => gate.next - 1,
+            (None, _) | (_, None) => 0,
+        }
+    }
+
+    /// The same of everything.
+    pub fn commit_of_all(&self) -> u64 {
+        match &self.gate {
+            Some(gate) if self.map.has_changed() => gate.next,
+            Some(gate) if gate.sealed.is_some() => gate.next - 1,
+            Some(_) | None => 0,
+        }
+    }
+
+    /// How many commits have failed: each took back what was not durable.
+    pub fn failed_commits(&self) -> u64 {
+        self.gate.as_ref().map_or(0, |gate| gate.failed)
     }
 
     /// Whether the dot, which is not durable yet, may be told to a client all the same: it is reserved, so that no crash
@@ -165,6 +191,7 @@ impl Node {
             State::Mending { void_to } => State::ReadOnly { void_to },
             _ => State::ReadOnly { void_to: issued },
         };
+        gate.failed += 1;
         gate.recorder.distrust();
         gate.sealed = None;
         self.map.roll_back();

@@ -6,7 +6,7 @@ use crate::proto::codec;
 use crate::proto::link::{LinkId, Pulling, Sending};
 use crate::proto::message::Message;
 use crate::proto::sync::{Receiver, Sender, Step};
-use crate::proto::time::{Instant, Now};
+use crate::proto::time::Instant;
 use bytes::Bytes;
 use tracing::{debug, error};
 
@@ -35,15 +35,7 @@ impl Node {
         true
     }
 
-    /// Pulls from every peer: somebody waits for what this node lacks.
-    pub fn pull_all(&mut self, now: Now) {
-        self.set_now(now);
-        let links: Vec<LinkId> = self.links.keys().copied().collect();
-        links.into_iter().for_each(|link| self.want_pull(link, false));
-        self.settle();
-    }
-
-    fn want_pull(&mut self, link: LinkId, catch_up: bool) {
+    pub(super) fn want_pull(&mut self, link: LinkId, catch_up: bool) {
         let excluded = self.catching_up.is_some() || !self.is_writable();
         let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return };
         if excluded || state.pull.is_some() {
