@@ -47,6 +47,12 @@ include-path = "/v1/import"
 checks.positive_data_acceptance.enabled = false
 END
 
+token() {
+    curl --silent --include "$@" | sed -n 's/^tidings-session: *\([^[:space:]]*\).*/\1/Ip'
+}
+SESSIONS="$(token "$url/v1/kv") $(token --request PUT --data-binary x "$url/v1/kv/kettle")"
+export SESSIONS
+
 status=0
 export SCHEMATHESIS_HOOKS="$here/fuzz_hooks.py"
 "${SCHEMATHESIS:-schemathesis}" --config-file "$work/schemathesis.toml" run "$url/openapi.json" --checks all \
