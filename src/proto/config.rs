@@ -48,6 +48,8 @@ pub struct NodeConfig {
     pub truncate_every: Duration,
     /// How far ahead a received timestamp may be and still move the clock, in milliseconds.
     pub drift_ms: u64,
+    /// What a peer sends that is heard again after a silence is held for so long before it is joined; zero: not at all.
+    pub link_settle: Duration,
     /// How long a record that says `down` or `left` is kept, in milliseconds.
     pub forget_member_ms: u64,
 }
@@ -76,6 +78,7 @@ impl NodeConfig {
             retention: Retention::default(),
             truncate_every: Duration::from_secs(5),
             drift_ms: crate::crdt::Clock::DRIFT_MS,
+            link_settle: Duration::ZERO,
             forget_member_ms: 24 * 3_600_000,
         }
     }
