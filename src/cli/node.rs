@@ -25,7 +25,7 @@ async fn serve(plan: Plan, output: Output) -> Result<(), Failure> {
     process::end_on_signals(ending.clone())?;
     let listener = bind_http(plan.http).await?;
     let reading = Reading::new(output);
-    let node = Running::start(plan.config, listener, plan.access, ending.clone(), reading).await?;
+    let node = Running::start(plan.config, listener, plan.access, plan.compat, ending.clone(), reading).await?;
     node.announce(output)?;
     if !output.json {
         introduce(&node, plan.data_dir.as_deref(), &plan.origin, output)?;

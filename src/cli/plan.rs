@@ -2,8 +2,8 @@
 
 use super::failure::Failure;
 use super::secrets::{self, Origin, SECRET_FILE};
-use super::settings::{ProfileName, Settings};
-use crate::http::{Access, duration};
+use super::settings::{CompatName, ProfileName, Settings};
+use crate::http::{Access, Compat, duration};
 use crate::{Config, ConfigBuilder, Profile, Secret};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,7 @@ pub(super) struct Plan {
     pub(super) http: SocketAddr,
     pub(super) access: Access,
     pub(super) token: Option<String>,
+    pub(super) compat: Compat,
     pub(super) shell: bool,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) origin: Origin,
@@ -33,8 +34,10 @@ impl Plan {
         check(&settings, &join)?;
         let (secret, origin) = secret(settings.secret_file.as_deref(), data_dir.as_deref(), !join.is_empty())?;
         let shell = settings.shell == Some(true);
+        let has = |name| settings.compat.contains(&name);
+        let compat = Compat { kvs: has(CompatName::Kvs), cache: has(CompatName::Cache) };
         let config = config(settings, join, data_dir.as_deref(), secret)?;
-        Ok(Self { config, http, access, token, shell, data_dir, origin })
+        Ok(Self { config, http, access, token, compat, shell, data_dir, origin })
     }
 }
 
@@ -62,6 +65,10 @@ fn config(
         Some(directory) => config.data_dir(directory),
         None => config.in_memory(),
     };
+    if let Some(settle) = &settings.link_settle {
+        let settle = duration::parse(settle);
+        config = config.link_settle(settle.map_err(|problem| Failure::usage(format!("link_settle: {problem}")))?);
+    }
     if let Some(name) = settings.name {
         config = config.name(name);
     }

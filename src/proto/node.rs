@@ -6,7 +6,8 @@
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
-//! `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for.
+//! `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
+//! the cluster, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
 mod gate;
@@ -35,6 +36,7 @@ use http_view::Unanswered;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::error;
 
+pub use http_view::Listing;
 pub use sessions::StandIn;
 
 /// What happens to a node.

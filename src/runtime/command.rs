@@ -2,7 +2,7 @@
 
 use super::storage::{Snapshot, StorageError};
 use crate::crdt::{Dot, Key, Session};
-use crate::proto::node::{Node, StandIn};
+use crate::proto::node::{Listing, Node, StandIn};
 use crate::proto::time::Now;
 use crate::{Durability, Error};
 use bytes::Bytes;
@@ -30,6 +30,10 @@ pub(crate) enum Command {
     Delete { key: Bytes, reply: Reply<Option<Outcome>> },
     AddPeer { address: String, reply: Reply<bool> },
     RemovePeer { address_or_id: String, reply: Reply<bool> },
+    Disconnect { reply: Reply<bool> },
+    Reconnect { reply: Reply<bool> },
+    PutInHttpView { address: String, reply: Reply<Listing> },
+    DeleteFromHttpView { address: String, reply: Reply<bool> },
     PullFor { session: Session },
     StandIn { reply: Reply<StandIn> },
     Snapshot { reply: Reply<Box<dyn Snapshot>> },
@@ -78,6 +82,22 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
             let found = node.remove_peer(now, &address_or_id);
             durable_unless(fault, answer(reply, found))
         }
+        (Command::Disconnect { reply }, fault) => {
+            let news = node.disconnect(now);
+            durable_unless(fault, answer(reply, news))
+        }
+        (Command::Reconnect { reply }, fault) => {
+            let news = node.reconnect(now);
+            durable_unless(fault, answer(reply, news))
+        }
+        (Command::PutInHttpView { address, reply }, None) => {
+            let listing = node.put_in_http_view(now, &address);
+            Answered::Durable(answer(reply, listing))
+        }
+        (Command::DeleteFromHttpView { address, reply }, None) => {
+            let found = node.delete_from_http_view(now, &address);
+            Answered::Durable(answer(reply, found))
+        }
         (Command::PullFor { session }, _) => {
             node.pull_for(now, &session);
             Answered::Already
@@ -90,6 +110,8 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
         (Command::PutMany { reply, .. } | Command::Leave { reply }, Some(fault)) => refuse(reply, fault),
         (Command::Delete { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::StandIn { reply }, Some(fault)) => refuse(reply, fault),
+        (Command::PutInHttpView { reply, .. }, Some(fault)) => refuse(reply, fault),
+        (Command::DeleteFromHttpView { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::Snapshot { reply }, _) => Answered::Snapshot(reply),
         (Command::Close, _) => Answered::Already,
     }

@@ -92,9 +92,7 @@ pub(crate) fn processes_at(address: &str, members: &[Member]) -> Vec<Process> {
 
 /// What is listed.
 pub(crate) fn listed(members: &[Member], by_hand: &ByHand) -> BTreeSet<String> {
-    let is_out = |member: &Member, address: &str| {
-        matches!(by_hand.get(address), Some(Said::Deleted { members, .. }) if runs(members, member))
-    };
+    let is_out = |member: &Member, address: &str| matches!(by_hand.get(address), Some(Said::Deleted { members, .. }) if runs(members, member));
     let alive = members.iter().filter(|member| member.record.state == MemberState::Alive);
     let own = alive.filter_map(|member| Some((member, member.record.http.clone()?)));
     let own = own.filter(|(member, address)| !is_out(member, address)).map(|(_, address)| address);
@@ -150,10 +148,8 @@ mod tests {
 
     #[test]
     fn a_deleted_one_stays_out_until_it_is_restarted_whatever_else_is_said_of_it() {
-        let deleted = Said::deleted(
-            ReplicaId::from(ME),
-            processes_at("a:1", &[member(1, "a:1", 1, MemberState::Alive)]),
-        );
+        let deleted =
+            Said::deleted(ReplicaId::from(ME), processes_at("a:1", &[member(1, "a:1", 1, MemberState::Alive)]));
         let said = [("a:1", deleted.clone())];
         let mut refuted = member(1, "a:1", 1, MemberState::Alive);
         refuted.record.incarnation = 7;

@@ -110,8 +110,7 @@ impl Node {
     pub(super) fn release_held(&mut self) {
         let now = self.now.instant;
         let due = |peer: &mut Peer| peer.until.take_if(|until| *until <= now).is_some();
-        let due: Vec<ReplicaId> =
-            self.holding.0.iter_mut().filter_map(|(id, peer)| due(peer).then_some(*id)).collect();
+        let due: Vec<ReplicaId> = self.holding.0.iter_mut().filter_map(|(id, peer)| due(peer).then_some(*id)).collect();
         for id in due {
             debug!(peer = %id, "what it sent is joined");
             let of_peer = self.links.iter_mut().filter(|(_, state)| state.identity == id && state.is_up());

@@ -26,6 +26,17 @@ pub(super) struct Unanswered {
     new: bool,
 }
 
+/// What became of an address that was put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listing {
+    /// It is listed now, at this node, and soon at the others.
+    Added,
+    /// It was.
+    Already,
+    /// Too many others wait for an answer; nothing has changed.
+    TooMany,
+}
+
 impl Node {
     /// The HTTP addresses of alive members, and those put by hand, in the order of their text.
     pub fn http_view(&mut self) -> Vec<String> {
@@ -34,14 +45,14 @@ impl Node {
         http_view::listed(&self.members(), &by_hand).into_iter().collect()
     }
 
-    /// Lists an address and dials it. `None` if it is listed already; `Some(false)` if too many wait for an answer.
-    pub fn put_in_http_view(&mut self, now: Now, address: &str) -> Option<bool> {
+    /// Lists an address and dials it.
+    pub fn put_in_http_view(&mut self, now: Now, address: &str) -> Listing {
         self.set_now(now);
         if self.http_view().iter().any(|listed| listed == address) {
-            return None;
+            return Listing::Already;
         }
         if self.unanswered.len() >= UNANSWERED_MAX {
-            return Some(false);
+            return Listing::TooMany;
         }
         let new = !self.dials.targets.contains_key(address);
         self.unanswered.insert(address.to_owned(), Unanswered { until: now.instant + ANSWER_TIME, new });
@@ -51,7 +62,7 @@ impl Node {
         self.say(address, &Said::put(self.map.id(), None), Some(now.wall_ms.saturating_add(claim_ms)));
         self.on_time();
         self.settle();
-        Some(true)
+        Listing::Added
     }
 
     /// Takes an address off the list, at all nodes, until it is put again or whoever has it is restarted. Neither its links
