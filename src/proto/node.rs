@@ -421,6 +421,8 @@ impl Node {
             if self.is_writable() {
                 self.tidy_http_view();
                 self.map.truncate(self.config.retention, self.now.wall_ms);
+                let keep_ms = self.config.retention.keep_ms.min(self.config.keep_expired_ms);
+                self.map.truncate_expired(keep_ms, self.now.wall_ms);
             }
         }
         self.release_held();

@@ -134,3 +134,171 @@ impl Node {
         self.holding.0.values().filter_map(|peer| peer.until).min()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::Key;
+    use crate::proto::config::NodeConfig;
+    use crate::proto::node::Input;
+    use crate::proto::time::Now;
+
+    const LINK: LinkId = LinkId(1);
+    const SETTLE: Duration = Duration::from_secs(3);
+
+    /// A and B with one link, on which everything arrives at once; A holds what B sends after a silence.
+    struct Pair {
+        nodes: [Node; 2],
+        ms: u64,
+    }
+
+    impl Pair {
+        fn new() -> Self {
+            let config = |number: u128| NodeConfig { boot: 1, ..NodeConfig::new(ReplicaId::from(number)) };
+            let a = Node::new(NodeConfig { link_settle: SETTLE, ..config(1) }, now(0));
+            let mut pair = Self { nodes: [a, Node::new(config(2), now(0))], ms: 0 };
+            pair.connect(LINK);
+            pair
+        }
+
+        fn connect(&mut self, link: LinkId) {
+            for who in [0, 1] {
+                let (dialed, address) = (who == 0, format!("{}", 1 - who));
+                let identity = ReplicaId::from(2 - who as u128);
+                self.tell(who, Input::Connected { link, address, dialed, identity });
+            }
+            self.run_for(2_000);
+        }
+
+        fn tell(&mut self, who: usize, input: Input) {
+            self.nodes[who].handle(now(self.ms), input);
+            self.deliver();
+        }
+
+        fn deliver(&mut self) {
+            while let Some((who, output)) =
+                (0..2).find_map(|who| self.nodes[who].poll_output().map(|output| (who, output)))
+            {
+                let (other, now) = (1 - who, now(self.ms));
+                match output {
+                    Output::Send { link, channel, frame } => {
+                        self.nodes[who].handle(now, Input::Sent { link, channel });
+                        self.nodes[other].handle(now, Input::Frame { link, channel, frame });
+                    }
+                    Output::Reset { link, channel } | Output::Finish { link, channel } => {
+                        self.nodes[other].handle(now, Input::Ended { link, channel });
+                    }
+                    Output::Dial { .. } | Output::Close { .. } => {}
+                }
+            }
+        }
+
+        fn run_for(&mut self, ms: u64) {
+            for _ in 0..ms / 10 {
+                self.ms += 10;
+                self.tell(0, Input::Timeout);
+                self.tell(1, Input::Timeout);
+            }
+        }
+
+        fn put(&mut self, who: usize, key: &[u8]) {
+            self.nodes[who].put(now(self.ms), Key::usr(key), b"1", None);
+            self.deliver();
+            self.run_for(50);
+        }
+
+        fn has(&self, who: usize, key: &[u8]) -> bool {
+            self.nodes[who].map().get(Key::usr(key), self.ms).is_some()
+        }
+
+        fn heard_after(&mut self, ms: u64) {
+            self.tell(0, Input::Heard { link: LINK, silence: Duration::from_millis(ms) });
+        }
+
+        fn lose_link(&mut self, link: LinkId) {
+            for who in [0, 1] {
+                self.tell(who, Input::Disconnected { link });
+            }
+        }
+    }
+
+    fn now(ms: u64) -> Now {
+        Now { instant: Instant::from_micros(ms * 1_000), wall_ms: ms }
+    }
+
+    #[test]
+    fn what_a_peer_sends_after_a_silence_is_joined_later_and_in_order() {
+        let mut pair = Pair::new();
+        pair.put(1, b"before");
+        assert!(pair.has(0, b"before"), "the first contact is no return");
+        pair.heard_after(700);
+        pair.put(1, b"one");
+        pair.put(1, b"two");
+        pair.put(0, b"own");
+        pair.run_for(2_500);
+        assert!(!pair.has(0, b"one") && !pair.has(0, b"two"));
+        assert!(pair.has(0, b"before") && pair.has(1, b"own"), "what this node has it shows and sends");
+        pair.run_for(1_000);
+        assert!(pair.has(0, b"one") && pair.has(0, b"two"));
+        pair.put(1, b"three");
+        assert!(pair.has(0, b"three"), "and nothing is held any more");
+    }
+
+    #[test]
+    fn a_shorter_silence_is_none() {
+        let mut pair = Pair::new();
+        pair.heard_after(699);
+        pair.put(1, b"one");
+        assert!(pair.has(0, b"one"));
+    }
+
+    #[test]
+    fn another_silence_begins_the_time_anew() {
+        let mut pair = Pair::new();
+        pair.heard_after(1_000);
+        pair.put(1, b"one");
+        pair.run_for(2_000);
+        pair.heard_after(1_000);
+        pair.run_for(2_000);
+        assert!(!pair.has(0, b"one"));
+        pair.run_for(1_100);
+        assert!(pair.has(0, b"one"));
+    }
+
+    #[test]
+    fn a_new_link_after_a_lost_one_is_a_return_and_pulls_wait_too() {
+        let mut pair = Pair::new();
+        pair.lose_link(LINK);
+        pair.put(1, b"alone");
+        pair.run_for(700);
+        pair.connect(LinkId(2));
+        assert!(!pair.has(0, b"alone"), "after 2 s of 3");
+        pair.run_for(1_500);
+        assert!(pair.has(0, b"alone"));
+    }
+
+    #[test]
+    fn more_than_can_be_held_is_pulled_afterwards() {
+        let mut pair = Pair::new();
+        pair.heard_after(1_000);
+        for number in 0..HELD_FRAMES_MAX as u32 + 10 {
+            pair.nodes[1].put(now(pair.ms), Key::usr(&number.to_be_bytes()), b"1", None);
+            pair.deliver();
+            pair.run_for(10);
+        }
+        let held = pair.nodes[0].links[&LINK].held.len();
+        assert!(held < HELD_FRAMES_MAX, "{held}");
+        assert!(!pair.has(0, &0_u32.to_be_bytes()));
+        pair.run_for(3_000);
+        assert!((0..HELD_FRAMES_MAX as u32 + 10).all(|number| pair.has(0, &number.to_be_bytes())));
+    }
+
+    #[test]
+    fn without_the_setting_nothing_is_held() {
+        let mut pair = Pair::new();
+        pair.nodes[0].config.link_settle = Duration::ZERO;
+        pair.heard_after(10_000);
+        pair.put(1, b"one");
+        assert!(pair.has(0, b"one"));
+    }
+}
