@@ -142,6 +142,7 @@ mod tests {
     use crate::proto::config::NodeConfig;
     use crate::proto::node::Input;
     use crate::proto::time::Now;
+    use std::collections::BTreeSet;
 
     const LINK: LinkId = LinkId(1);
     const SETTLE: Duration = Duration::from_secs(3);
@@ -150,13 +151,15 @@ mod tests {
     struct Pair {
         nodes: [Node; 2],
         ms: u64,
+        /// The ends that have been told that a channel is over: they are told once.
+        ended: BTreeSet<(usize, LinkId, u64)>,
     }
 
     impl Pair {
         fn new() -> Self {
             let config = |number: u128| NodeConfig { boot: 1, ..NodeConfig::new(ReplicaId::from(number)) };
             let a = Node::new(NodeConfig { link_settle: SETTLE, ..config(1) }, now(0));
-            let mut pair = Self { nodes: [a, Node::new(config(2), now(0))], ms: 0 };
+            let mut pair = Self { nodes: [a, Node::new(config(2), now(0))], ms: 0, ended: BTreeSet::new() };
             pair.connect(LINK);
             pair
         }
@@ -165,8 +168,9 @@ mod tests {
             for who in [0, 1] {
                 let (dialed, address) = (who == 0, format!("{}", 1 - who));
                 let identity = ReplicaId::from(2 - who as u128);
-                self.tell(who, Input::Connected { link, address, dialed, identity });
+                self.nodes[who].handle(now(self.ms), Input::Connected { link, address, dialed, identity });
             }
+            self.deliver();
             self.run_for(2_000);
         }
 
@@ -186,6 +190,9 @@ mod tests {
                         self.nodes[other].handle(now, Input::Frame { link, channel, frame });
                     }
                     Output::Reset { link, channel } | Output::Finish { link, channel } => {
+                        if !self.ended.insert((other, link, channel)) {
+                            continue;
+                        }
                         self.nodes[other].handle(now, Input::Ended { link, channel });
                     }
                     Output::Dial { .. } | Output::Close { .. } => {}
