@@ -50,6 +50,7 @@ pub struct Config {
     pub(crate) clock_drift: Duration,
     pub(crate) tombstone_age: Duration,
     pub(crate) tombstone_count: usize,
+    pub(crate) link_settle: Duration,
     pub(crate) profile: Profile,
 }
 
@@ -69,6 +70,7 @@ pub struct ConfigBuilder {
     clock_drift: Duration,
     tombstone_age: Duration,
     tombstone_count: usize,
+    link_settle: Duration,
     profile: Profile,
 }
 
@@ -104,6 +106,7 @@ impl Config {
             clock_drift: Duration::from_secs(60),
             tombstone_age: Self::TOMBSTONE_AGE_DEFAULT,
             tombstone_count: Self::TOMBSTONE_COUNT_DEFAULT,
+            link_settle: Duration::ZERO,
             profile: Profile::Lan,
         }
     }
@@ -187,6 +190,14 @@ impl ConfigBuilder {
         self
     }
 
+    /// For links that flap: what a peer sends that is heard again, after 0.7 s or more without a word from it, is held for so
+    /// long before it is joined. Off by default (zero). Longer, and a link has to be steady for longer before its news
+    /// count; what this node writes goes out at once all the same.
+    pub fn link_settle(mut self, settle: Duration) -> Self {
+        self.link_settle = settle;
+        self
+    }
+
     /// How the node trades traffic for speed.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
@@ -220,6 +231,7 @@ impl ConfigBuilder {
             clock_drift: self.clock_drift,
             tombstone_age: self.tombstone_age,
             tombstone_count: self.tombstone_count,
+            link_settle: self.link_settle,
             profile: self.profile,
         })
     }

@@ -100,6 +100,6 @@ pub use runtime::storage::checkpoint::{Checkpoint, DamagedPart, Restored, Verifi
 #[cfg(feature = "net")]
 pub use status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 #[cfg(feature = "net")]
-pub use store::{Store, Sys};
+pub use store::{Latest, Store, Sys};
 #[cfg(feature = "net")]
 pub use types::{Durability, Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, Written};

@@ -8,7 +8,7 @@ use super::process;
 use super::progress::Reading;
 use super::running::Running;
 use super::shell::{self, DemoNode, Shell};
-use crate::http::Access;
+use crate::http::{Access, Compat};
 use crate::{Config, Secret};
 use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -58,7 +58,9 @@ async fn start(count: u16, ending: &CancellationToken, output: Output) -> Result
         listener.set_nonblocking(true)?;
         let access = Access::anonymous(listener.local_addr()?);
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let node = Running::start(config, listener, access, ending.child_token(), Reading::new(output)).await?;
+        let node =
+            Running::start(config, listener, access, Compat::default(), ending.child_token(), Reading::new(output))
+                .await?;
         node.announce(output)?;
         nodes.push(node);
     }

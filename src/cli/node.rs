@@ -31,7 +31,7 @@ async fn serve(plan: Plan, file: Option<JoinFile>, output: Output) -> Result<(),
     process::end_on_signals(ending.clone())?;
     let listener = bind_http(plan.http).await?;
     let reading = Reading::new(output);
-    let node = Running::start(plan.config, listener, plan.access, ending.clone(), reading).await?;
+    let node = Running::start(plan.config, listener, plan.access, plan.compat, ending.clone(), reading).await?;
     if let Some(file) = file {
         tokio::spawn(file.follow(node.store.clone()));
     }

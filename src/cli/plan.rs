@@ -2,8 +2,8 @@
 
 use super::failure::Failure;
 use super::secrets::{self, Origin, SECRET_FILE};
-use super::settings::{DATA_DIR_DEFAULT, HTTP_DEFAULT, ProfileName, Settings};
-use crate::http::{Access, duration};
+use super::settings::{CompatName, DATA_DIR_DEFAULT, HTTP_DEFAULT, ProfileName, Settings};
+use crate::http::{Access, Compat, duration};
 use crate::{Config, ConfigBuilder, Profile, Secret};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ pub(super) struct Plan {
     pub(super) http: SocketAddr,
     pub(super) access: Access,
     pub(super) token: Option<String>,
+    pub(super) compat: Compat,
     pub(super) shell: bool,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) origin: Origin,
@@ -25,8 +26,10 @@ impl Plan {
         let Decided { http, token, access, join, data_dir, secret } = Decided::of(&settings)?;
         let (secret, origin) = secret.map_or_else(|| fresh(data_dir.as_deref()), Ok)?;
         let shell = settings.shell == Some(true);
+        let has = |name| settings.compat.contains(&name);
+        let compat = Compat { kvs: has(CompatName::Kvs), cache: has(CompatName::Cache) };
         let config = config(settings, join, data_dir.as_deref(), secret)?;
-        Ok(Self { config, http, access, token, shell, data_dir, origin })
+        Ok(Self { config, http, access, token, compat, shell, data_dir, origin })
     }
 
     /// Whether a node could be made of them, and where its secret is if there is one. Nothing is made.
@@ -84,6 +87,10 @@ fn config(
         Some(directory) => config.data_dir(directory),
         None => config.in_memory(),
     };
+    if let Some(settle) = &settings.link_settle {
+        let settle = duration::parse(settle);
+        config = config.link_settle(settle.map_err(|problem| Failure::usage(format!("link_settle: {problem}")))?);
+    }
     if let Some(name) = settings.name {
         config = config.name(name);
     }

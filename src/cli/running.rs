@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Reading;
-use crate::http::{self, Access, App, Limits};
+use crate::http::{self, Access, App, Compat, Limits};
 use crate::{ConfigBuilder, Store};
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +37,7 @@ impl Running {
         config: ConfigBuilder,
         listener: TcpListener,
         access: Access,
+        compat: Compat,
         ending: CancellationToken,
         mut reading: Reading,
     ) -> Result<Self, Failure> {
@@ -47,7 +48,7 @@ impl Running {
         let name = config.name.clone();
         let store = Store::open_with_progress(config, move |read, of| reading.show(read, of)).await?;
         let app = App { store: store.clone(), limits, ending: ending.clone() };
-        let server = tokio::spawn(http::serve(listener, http::router(app, access), ending.clone()));
+        let server = tokio::spawn(http::serve(listener, http::router(app, access, compat), ending.clone()));
         Ok(Self { store, name, http, server })
     }
 

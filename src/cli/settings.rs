@@ -80,6 +80,12 @@ pub(super) struct Settings {
     /// How it trades traffic for speed [default: lan]
     #[arg(long)]
     pub(super) profile: Option<ProfileName>,
+    /// Serve routes of other programs beside /v1
+    #[arg(long, value_delimiter = ',')]
+    pub(super) compat: Vec<CompatName>,
+    /// Hold what a peer sends that is heard again after 0.7s for so long, for links that flap [default: 0s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) link_settle: Option<String>,
     /// Open a shell on this node
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) shell: Option<bool>,
@@ -95,6 +101,16 @@ pub(super) struct Settings {
 pub(super) enum ProfileName {
     /// A network that costs nothing
     Lan,
+}
+
+/// Routes of other programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum CompatName {
+    /// A cache: /get, /set
+    Cache,
+    /// A causal key-value store: /kvs, /view
+    Kvs,
 }
 
 impl Settings {
@@ -116,6 +132,8 @@ impl Settings {
             tombstone_age: self.tombstone_age.or(below.tombstone_age),
             tombstone_count: self.tombstone_count.or(below.tombstone_count),
             profile: self.profile.or(below.profile),
+            compat: if self.compat.is_empty() { below.compat } else { self.compat },
+            link_settle: self.link_settle.or(below.link_settle),
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),
         }
@@ -133,6 +151,7 @@ impl Settings {
             tombstone_age: Some(format!("{}h", Config::TOMBSTONE_AGE_DEFAULT.as_secs() / 3_600)),
             tombstone_count: Some(Config::TOMBSTONE_COUNT_DEFAULT),
             profile: Some(ProfileName::Lan),
+            link_settle: Some("0s".to_owned()),
             shell: Some(false),
             ..Self::default()
         }

@@ -42,8 +42,9 @@ pub struct OrMap {
     pub(super) table: Table,
     pub(super) index: Index,
     pub(super) pending: Pending,
-    /// What will be dropped some day, by the moment from which its retention counts.
-    pub(super) dated: BTreeSet<(u64, LocalDot)>,
+    /// What will be dropped some day, by the moment from which its retention counts: tombstones, and registers with a
+    /// deadline.
+    pub(super) dated: [BTreeSet<(u64, LocalDot)>; 2],
     /// What storage has still to keep, if there is one.
     pub(super) journals: Option<Box<Journals>>,
     sums: Sums,
@@ -145,7 +146,7 @@ impl OrMap {
             table: Table::new(key.seed()),
             index,
             pending: Pending::default(),
-            dated: BTreeSet::new(),
+            dated: Default::default(),
             journals: None,
             sums: Sums { key, context: 0, state: 0, last: None },
             counts: Counts::default(),
@@ -402,7 +403,7 @@ impl OrMap {
             let dot = stored.dot();
             self.index.logs[dot.replica as usize].1.remove(dot.counter);
             if let Some(from) = stored.dead_from() {
-                self.dated.remove(&(from, dot));
+                self.dated[stored.kind_of_dated()].remove(&(from, dot));
             } else {
                 self.sums.state = self.sums.state.wrapping_sub(self.sums.key.of_live(self.index.dot(dot)));
             }
@@ -416,7 +417,7 @@ impl OrMap {
             let dot = stored.dot();
             self.index.logs[dot.replica as usize].1.insert(dot.counter, slot);
             if let Some(from) = stored.dead_from() {
-                self.dated.insert((from, dot));
+                self.dated[stored.kind_of_dated()].insert((from, dot));
             } else {
                 self.sums.state = self.sums.state.wrapping_add(self.sums.key.of_live(self.index.dot(dot)));
             }

@@ -115,19 +115,19 @@ impl Rebuild {
     /// The map, whose clock goes on from `last`.
     pub(crate) fn finish(mut self, last: Timestamp) -> Result<OrMap> {
         let map = &mut self.map;
-        let (mut dated, mut sum) = (Vec::new(), 0_u64);
+        let (mut dated, mut sum) = ([Vec::new(), Vec::new()], 0_u64);
         let slots: Vec<Slot> = map.table.iter().collect();
         for slot in slots {
             map.count(slot, usize::wrapping_add);
             for stored in map.table.registers(slot) {
                 match stored.dead_from() {
-                    Some(from) => dated.push((from, stored.dot())),
+                    Some(from) => dated[stored.kind_of_dated()].push((from, stored.dot())),
                     None => sum = sum.wrapping_add(map.live_term(map.index.dot(stored.dot()))),
                 }
             }
         }
         map.set_state_sum(sum);
-        map.dated = dated.into_iter().collect();
+        map.dated = dated.map(|dated| dated.into_iter().collect());
         map.clock.resume(last);
         for (log, mut dots) in map.index.logs.iter_mut().zip(self.dots) {
             dots.sort_unstable();

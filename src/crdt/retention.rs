@@ -3,6 +3,9 @@
 
 use super::stored::{LocalDot, Stored};
 use super::{Dot, Key, OrMap};
+use std::collections::BTreeSet;
+
+type Dated = BTreeSet<(u64, LocalDot)>;
 
 /// How long dead registers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,9 +30,10 @@ impl OrMap {
     /// logarithm of how many are kept.
     pub fn truncate(&mut self, retention: Retention, now: u64) -> usize {
         self.set_time(now);
-        let mut over = self.dated.len().saturating_sub(retention.count_max);
+        let [tombstones, with_deadline] = &self.dated;
+        let mut over = (tombstones.len() + with_deadline.len()).saturating_sub(retention.count_max);
         let mut drop = Vec::new();
-        for &(dead_from, dot) in &self.dated {
+        for (dead_from, dot) in oldest_first(tombstones, with_deadline) {
             let dead_for = now.checked_sub(dead_from);
             let by_time = dead_for.is_some_and(|ms| ms >= retention.keep_ms);
             let by_count = over > 0 && dead_for.is_some_and(|ms| ms >= retention.spare_ms);
@@ -41,6 +45,20 @@ impl OrMap {
                 drop.push(dot);
             }
         }
+        self.drop_all(&drop)
+    }
+
+    /// As [`truncate`](Self::truncate), of registers past their deadline only, for a retention of their own: where values
+    /// live for seconds, those that are dead soon outnumber those that live.
+    pub fn truncate_expired(&mut self, keep_ms: u64, now: u64) -> usize {
+        self.set_time(now);
+        let old = |dead_from: u64| now.checked_sub(dead_from).is_some_and(|ms| ms >= keep_ms);
+        let drop = self.dated[1].iter().take_while(|(dead_from, _)| old(*dead_from)).map(|(_, dot)| *dot);
+        let drop: Vec<LocalDot> = drop.filter(|&dot| !self.is_pending(dot)).collect();
+        self.drop_all(&drop)
+    }
+
+    fn drop_all(&mut self, drop: &[LocalDot]) -> usize {
         drop.iter().for_each(|&dot| self.drop_register(dot));
         self.give_back_memory();
         drop.len()
@@ -83,5 +101,49 @@ impl OrMap {
         if let Some(moved) = self.table.compact() {
             self.index.logs.iter_mut().for_each(|(_, log)| log.renumber(|slot| moved[slot as usize]));
         }
+    }
+}
+
+/// Two ordered sets as one.
+fn oldest_first<'d>(one: &'d Dated, other: &'d Dated) -> impl Iterator<Item = (u64, LocalDot)> + use<'d> {
+    let (mut one, mut other) = (one.iter().copied().peekable(), other.iter().copied().peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(a), Some(b)) if b < a => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::ReplicaId;
+
+    #[test]
+    fn what_expired_may_go_before_what_was_deleted() {
+        let mut map = OrMap::new(ReplicaId::from(1));
+        map.put(b"deleted", b"1", 0);
+        map.delete(b"deleted", 0);
+        map.put_until(b"expired", b"1", 1_000, 0);
+        map.put_until(b"living", b"1", 9_000, 0);
+        assert_eq!(map.truncate_expired(500, 1_499), 0);
+        assert_eq!(map.truncate_expired(500, 1_500), 1);
+        assert!(map.registers(b"expired").is_empty());
+        assert_eq!((map.registers(b"deleted").len(), map.registers(b"living").len()), (1, 1));
+        assert!(map.truncated().contains(Dot::new(map.id(), 3)), "the bound covers what is gone");
+    }
+
+    #[test]
+    fn of_more_than_may_be_kept_the_oldest_go_first_whatever_they_are() {
+        let mut map = OrMap::new(ReplicaId::from(1));
+        for at in 0..4 {
+            map.put_until(&[b'e', at], b"1", 100 * u64::from(at) + 1, 0);
+            map.put(&[b'd', at], b"1", 0);
+            map.delete(&[b'd', at], 100 * u64::from(at));
+        }
+        let retention = Retention { keep_ms: u64::MAX, count_max: 3, spare_ms: 0 };
+        assert_eq!(map.truncate(retention, 1_000), 5);
+        let left = |kind: u8| (0..4).filter(|&at| !map.registers(&[kind, at]).is_empty()).collect::<Vec<_>>();
+        assert_eq!((left(b'd'), left(b'e')), (vec![3], vec![2, 3]));
     }
 }

@@ -119,6 +119,11 @@ impl Stored {
         self.flags & (TOMBSTONE | DEADLINE) == 0
     }
 
+    /// Among those that will be dropped some day: 0 of a tombstone, 1 of a register with a deadline.
+    pub(super) fn kind_of_dated(&self) -> usize {
+        usize::from(!self.is_tombstone())
+    }
+
     pub(super) fn has_siblings(&self) -> bool {
         self.flags & SIBLINGS != 0
     }

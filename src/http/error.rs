@@ -26,6 +26,10 @@ struct Described<'a> {
     message: &'a str,
 }
 
+/// Goes with a refusal, for routes that tell it in a form of their own.
+#[derive(Clone, Debug)]
+pub(super) struct Told(pub(super) String);
+
 impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into() }
@@ -90,6 +94,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let body = Json(Body { error: Described { code: self.code, message: &self.message } });
         let mut response = (self.status, body).into_response();
+        response.extensions_mut().insert(Told(self.message));
         let headers = response.headers_mut();
         match self.status {
             StatusCode::SERVICE_UNAVAILABLE => {

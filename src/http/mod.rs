@@ -7,15 +7,19 @@
 //! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health` | the routes |
 //! | `session` | what a client has seen, as a token |
 //! | `routes` | the table of them all, which `openapi.json` documents |
+//! | `kvs`, `cache`, `compat` | routes for clients of other programs, where the settings ask for them |
 //! | `auth` | who may use them |
 //! | `server` | the listening socket and its end |
 
 mod auth;
+mod cache;
 mod checkpoint;
 mod cluster;
+mod compat;
 pub(crate) mod duration;
 mod error;
 mod health;
+mod kvs;
 mod lines;
 mod reading;
 mod request;
@@ -41,6 +45,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 pub(crate) use auth::Access;
+pub(crate) use compat::Compat;
 pub(crate) use server::serve;
 pub(crate) use writing::Limits;
 
@@ -57,18 +62,20 @@ pub(crate) struct App {
 }
 
 /// All routes, for those who have access.
-pub(crate) fn router(app: App, access: Access) -> Router {
+pub(crate) fn router(app: App, access: Access, compat: Compat) -> Router {
     let nosniff = HeaderValue::from_static("nosniff");
     let (streams, at_once): (Vec<_>, Vec<_>) = routes::all().into_iter().partition(|route| route.streams);
     routes::router(at_once)
         .layer(middleware::from_fn(in_time))
         .merge(routes::router(streams))
+        .merge(compat.routes())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
         .layer(middleware::from_fn_with_state(Arc::new(access), auth::guard))
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, nosniff))
         .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn_with_state(compat, compat::reshape))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

@@ -44,10 +44,15 @@ pub struct NodeConfig {
     pub redial_max: Duration,
     /// How long what is dead is kept.
     pub retention: Retention,
+    /// What has expired is kept for so long at most, in milliseconds: two anti-entropy intervals. A node away for longer
+    /// needs a catch-up; kept for longer, what lives for seconds takes memory for an hour.
+    pub keep_expired_ms: u64,
     /// How often it is looked through.
     pub truncate_every: Duration,
     /// How far ahead a received timestamp may be and still move the clock, in milliseconds.
     pub drift_ms: u64,
+    /// What a peer sends that is heard again after a silence is held for so long before it is joined; zero: not at all.
+    pub link_settle: Duration,
     /// How long a record that says `down` or `left` is kept, in milliseconds.
     pub forget_member_ms: u64,
 }
@@ -74,8 +79,10 @@ impl NodeConfig {
             redial_fast_for: Duration::from_secs(300),
             redial_max: Duration::from_secs(10),
             retention: Retention::default(),
+            keep_expired_ms: 60_000,
             truncate_every: Duration::from_secs(5),
             drift_ms: crate::crdt::Clock::DRIFT_MS,
+            link_settle: Duration::ZERO,
             forget_member_ms: 24 * 3_600_000,
         }
     }

@@ -126,6 +126,21 @@ impl DialTable {
         due
     }
 
+    /// All are due, as after the loss of a link.
+    pub(crate) fn all_due(&mut self, now: Instant, config: &NodeConfig) {
+        for target in self.targets.values_mut() {
+            (target.next, target.lost, target.wait) = (now, now, config.redial);
+        }
+    }
+
+    /// Gives up an address where nobody has ever answered.
+    pub(crate) fn give_up(&mut self, address: &str) {
+        if self.targets.get(address).is_some_and(|target| target.id.is_none() && !target.by_hand) {
+            self.targets.remove(address);
+            self.version += 1;
+        }
+    }
+
     /// When the next is due.
     pub(crate) fn next(&self, linked: impl Fn(ReplicaId) -> bool) -> Option<Instant> {
         let waiting = self.targets.values().filter(|target| !target.own && !target.id.is_some_and(&linked));

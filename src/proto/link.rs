@@ -58,6 +58,8 @@ pub(crate) struct Link {
     pub(crate) last_heard: Instant,
     /// Frames of other channels that have overtaken the hello: streams are ordered in themselves only.
     pub(crate) early: Vec<(u64, Bytes)>,
+    /// Pushes of a peer that was heard again after a silence, to be joined later.
+    pub(crate) held: Vec<Bytes>,
     /// Closed from this side for a reason that says nothing about the peer's health.
     pub(crate) closing: bool,
 }
@@ -97,6 +99,7 @@ impl Link {
             next_channel: if dialed { 1 } else { 2 },
             last_heard: now,
             early: Vec::new(),
+            held: Vec::new(),
             closing: false,
         }
     }

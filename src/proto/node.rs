@@ -6,12 +6,16 @@
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
-//! `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for.
+//! `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
+//! the cluster, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
 mod gate;
+mod hold;
+mod http_view;
 mod links;
 mod members;
+mod offline;
 mod pulls;
 mod sessions;
 mod spread;
@@ -27,9 +31,12 @@ use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, Re
 use boots::Boots;
 use bytes::Bytes;
 use gate::Gate;
+use hold::Holding;
+use http_view::Unanswered;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::error;
 
+pub use http_view::Listing;
 pub use sessions::StandIn;
 
 /// What happens to a node.
@@ -68,6 +75,14 @@ pub enum Input {
         link: LinkId,
         /// this one.
         channel: u64,
+    },
+    /// The transport has had a sign of life on a link, though perhaps no frame. Needed only where
+    /// [`NodeConfig::link_settle`] is set, and then before the frame that came with it.
+    Heard {
+        /// On this link,
+        link: LinkId,
+        /// after so long without one.
+        silence: std::time::Duration,
     },
     /// A connection is gone. Of a link, the last input.
     Disconnected {
@@ -158,6 +173,11 @@ pub struct Node {
     links: BTreeMap<LinkId, Link>,
     dials: DialTable,
     boots: Boots,
+    holding: Holding,
+    /// Addresses put into the HTTP view here, until it is known whether somebody answers there.
+    unanswered: BTreeMap<String, Unanswered>,
+    /// Disconnected by hand.
+    offline: bool,
     outputs: VecDeque<Output>,
     /// Of a node whose state is kept.
     gate: Option<Gate>,
@@ -211,6 +231,9 @@ impl Node {
             dials,
             links: BTreeMap::new(),
             boots: Boots::default(),
+            holding: Holding::default(),
+            unanswered: BTreeMap::new(),
+            offline: false,
             outputs: VecDeque::new(),
             gate: None,
             void: (0, 0),
@@ -251,6 +274,7 @@ impl Node {
             Input::Frame { link, channel, frame } => self.on_frame(link, channel, &frame),
             Input::Sent { link, channel } => self.on_sent(link, channel),
             Input::Ended { link, channel } => self.on_ended(link, channel),
+            Input::Heard { link, silence } => self.on_heard(link, silence),
             Input::Disconnected { link } => self.on_disconnected(link),
             Input::Timeout => {}
         }
@@ -266,8 +290,8 @@ impl Node {
     /// When to call [`handle`](Self::handle) at the latest.
     pub fn next_timeout(&self) -> Option<Instant> {
         let timers = [Some(self.anti_entropy_at), Some(self.truncate_at), self.next_spread(), self.next_pull_timeout()];
-        let dials = self.dials.next(|id| self.is_linked(id));
-        timers.into_iter().chain([dials]).flatten().min()
+        let dials = if self.offline { None } else { self.dials.next(|id| self.is_linked(id)) };
+        timers.into_iter().chain([dials, self.next_release(), self.next_unanswered()]).flatten().min()
     }
 
     // --- Commands
@@ -385,16 +409,23 @@ impl Node {
 
     fn on_time(&mut self) {
         let now = self.now.instant;
-        let links = &self.links;
-        let linked = |id| links.values().any(|link| !link.closing && link.identity == id);
-        let due = self.dials.due(now, &self.config, linked);
-        self.outputs.extend(due.into_iter().map(|address| Output::Dial { address }));
+        if !self.offline {
+            let links = &self.links;
+            let linked = |id| links.values().any(|link| !link.closing && link.identity == id);
+            let due = self.dials.due(now, &self.config, linked);
+            self.outputs.extend(due.into_iter().map(|address| Output::Dial { address }));
+        }
+        self.decide_unanswered();
         if self.truncate_at <= now {
             self.truncate_at = now + self.config.truncate_every;
             if self.is_writable() {
+                self.tidy_http_view();
                 self.map.truncate(self.config.retention, self.now.wall_ms);
+                let keep_ms = self.config.retention.keep_ms.min(self.config.keep_expired_ms);
+                self.map.truncate_expired(keep_ms, self.now.wall_ms);
             }
         }
+        self.release_held();
         self.give_up_stuck_pulls();
         self.anti_entropy();
     }

@@ -2,7 +2,7 @@
 
 use super::storage::{Snapshot, StorageError};
 use crate::crdt::{Dot, Key, Session};
-use crate::proto::node::{Node, StandIn};
+use crate::proto::node::{Listing, Node, StandIn};
 use crate::proto::time::Now;
 use crate::{Durability, Error};
 use bytes::Bytes;
@@ -31,6 +31,10 @@ pub(crate) enum Command {
     AddPeer { address: String, reply: Reply<bool> },
     RemovePeer { address_or_id: String, reply: Reply<bool> },
     Rejoin { added: Vec<String>, dropped: Vec<String>, reply: Reply<()> },
+    Disconnect { reply: Reply<bool> },
+    Reconnect { reply: Reply<bool> },
+    PutInHttpView { address: String, reply: Reply<Listing> },
+    DeleteFromHttpView { address: String, reply: Reply<bool> },
     PullFor { session: Session },
     StandIn { reply: Reply<StandIn> },
     Snapshot { reply: Reply<Box<dyn Snapshot>> },
@@ -83,6 +87,22 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
             node.rejoin(now, &added, &dropped);
             durable_unless(fault, answer(reply, ()))
         }
+        (Command::Disconnect { reply }, fault) => {
+            let news = node.disconnect(now);
+            durable_unless(fault, answer(reply, news))
+        }
+        (Command::Reconnect { reply }, fault) => {
+            let news = node.reconnect(now);
+            durable_unless(fault, answer(reply, news))
+        }
+        (Command::PutInHttpView { address, reply }, None) => {
+            let listing = node.put_in_http_view(now, &address);
+            Answered::Durable(answer(reply, listing))
+        }
+        (Command::DeleteFromHttpView { address, reply }, None) => {
+            let found = node.delete_from_http_view(now, &address);
+            Answered::Durable(answer(reply, found))
+        }
         (Command::PullFor { session }, _) => {
             node.pull_for(now, &session);
             Answered::Already
@@ -95,6 +115,8 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
         (Command::PutMany { reply, .. } | Command::Leave { reply }, Some(fault)) => refuse(reply, fault),
         (Command::Delete { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::StandIn { reply }, Some(fault)) => refuse(reply, fault),
+        (Command::PutInHttpView { reply, .. }, Some(fault)) => refuse(reply, fault),
+        (Command::DeleteFromHttpView { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::Snapshot { reply }, _) => Answered::Snapshot(reply),
         (Command::Close, _) => Answered::Already,
     }

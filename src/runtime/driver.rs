@@ -7,6 +7,7 @@
 
 use super::clock::SystemClock;
 use super::command::{Answer, Answered, Command, execute};
+use super::hearing::{Hearing, LOOK_EVERY};
 use super::net::{CloseCode, Endpoint, FRAME_BYTES_MAX, LinkCommand, LinkError, LinkEvent, LinkHandle, spawn_link};
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
@@ -113,6 +114,8 @@ pub(crate) struct Driver {
     next_link: u64,
     /// The last error of each address, so that a peer that stays away is reported once.
     failures: BTreeMap<String, String>,
+    /// Signs of life, where they matter, and when the next look is due.
+    hearing: Option<(Hearing, tokio::time::Instant)>,
     /// Where each link leads, and whether this node dialled it.
     addresses: BTreeMap<LinkId, (String, bool)>,
 }
@@ -138,6 +141,7 @@ pub(crate) fn spawn(
         Some(Kept { keeper, done, disk }) => (Some(keeper), Some(done), Some(disk)),
         None => (None, None, None),
     };
+    let hearing = (!node.config().link_settle.is_zero()).then(|| (Hearing::default(), tokio::time::Instant::now()));
     let shared = Arc::new(Shared { node: RwLock::new(node), links: Mutex::default(), clock, disk });
     let (attempt_sender, attempts) = mpsc::channel(EVENTS_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
@@ -154,6 +158,7 @@ pub(crate) fn spawn(
         cancel: CancellationToken::new(),
         next_link: 0,
         failures: BTreeMap::new(),
+        hearing,
         addresses: BTreeMap::new(),
     };
     tracker.spawn(driver.run(Inputs { commands, attempts, events, done }));
@@ -189,6 +194,7 @@ impl Driver {
         let (mut asked, mut heard) = (Vec::new(), Vec::new());
         loop {
             let (wait, mend) = (self.wait(), self.fault.as_ref().map(|fault| fault.1));
+            let look = self.hearing.as_ref().map(|hearing| hearing.1);
             let room = self.shared.node().uncommitted() < UNCOMMITTED_MAX;
             let Inputs { commands, attempts, events, done } = &mut inputs;
             tokio::select! {
@@ -204,6 +210,7 @@ impl Driver {
                 _ = events.recv_many(&mut heard, ROUND_INPUTS_MAX), if room => self.on_events(&mut heard),
                 Some(attempt) = attempts.recv() => self.on_attempt(attempt),
                 () = tokio::time::sleep_until(mend.unwrap_or_else(tokio::time::Instant::now)), if mend.is_some() => self.mend(),
+                () = tokio::time::sleep_until(look.unwrap_or_else(tokio::time::Instant::now)), if look.is_some() => self.look(),
                 () = tokio::time::sleep(wait) => self.round(|node, now| node.handle(now, Input::Timeout)),
             }
         }
@@ -319,7 +326,34 @@ impl Driver {
                 self.forget_link(*link, reason);
             }
         }
-        self.round(|node, now| events.into_iter().for_each(|event| node.handle(now, input(event))));
+        let heard: Vec<_> = events.iter().map(|event| self.heard_before(event)).collect();
+        self.round(|node, now| {
+            for (event, heard) in events.into_iter().zip(heard) {
+                heard.into_iter().for_each(|heard| node.handle(now, heard));
+                node.handle(now, input(event));
+            }
+        });
+    }
+
+    /// A look at what the links have received, where silences matter.
+    fn look(&mut self) {
+        let Some((hearing, due)) = &mut self.hearing else { return };
+        *due = tokio::time::Instant::now() + LOOK_EVERY;
+        let received: Vec<_> =
+            self.shared.links().iter().map(|(link, handle)| (*link, handle.stats().bytes_received)).collect();
+        let heard = hearing.look(&received);
+        if !heard.is_empty() {
+            let inputs = heard.into_iter().map(|(link, silence)| Input::Heard { link, silence });
+            self.round(|node, now| inputs.for_each(|input| node.handle(now, input)));
+        }
+    }
+
+    /// The sign of life that came with a frame: the machine has to know of it before.
+    fn heard_before(&mut self, event: &LinkEvent) -> Option<Input> {
+        let LinkEvent::Frame { link, .. } = *event else { return None };
+        let (hearing, _) = self.hearing.as_mut()?;
+        let bytes = self.shared.links().get(&link)?.stats().bytes_received;
+        hearing.hear(link, bytes).map(|silence| Input::Heard { link, silence })
     }
 
     fn forget_link(&mut self, link: LinkId, reason: &str) {

@@ -16,5 +16,6 @@
 pub(crate) mod clock;
 pub(crate) mod command;
 pub(crate) mod driver;
+mod hearing;
 pub mod net;
 pub mod storage;

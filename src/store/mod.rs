@@ -6,13 +6,17 @@
 //! | `opening` | from settings to a node that runs |
 //! | `writing`, `reading` | keys and values, in both sections |
 //! | `sessions` | what a client has seen, and waiting for it |
+//! | `compat` | what the compatibility routes need beside keys and values |
 //! | `cluster` | members, peers, status |
 
 mod cluster;
+mod compat;
 mod opening;
 mod reading;
 mod sessions;
 mod writing;
+
+pub use compat::Latest;
 
 use crate::crdt::AuditKey;
 use crate::proto::node::StandIn;

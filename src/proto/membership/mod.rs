@@ -1,5 +1,6 @@
 //! Who belongs to the cluster, as data under `sys`. Not responsible for links: `node` is.
 
+pub(crate) mod http_view;
 mod record;
 
 pub use record::{Member, MemberState, Record};

@@ -19,6 +19,9 @@ pub struct Record {
     pub protocol: u16,
     /// Grows whenever the node takes back what others said of it.
     pub incarnation: u64,
+    /// Drawn at each start of its process.
+    #[serde(default)]
+    pub boot: u64,
     /// What is believed of it.
     pub state: MemberState,
 }

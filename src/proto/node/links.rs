@@ -1,6 +1,7 @@
 //! What links say. Not responsible for syncs and records: it hands them on.
 
 use super::boots::Boot;
+use super::offline::OFFLINE;
 use super::{Node, PeerInfo};
 use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
@@ -10,6 +11,7 @@ use crate::proto::message::{Digest, Hello, Message};
 use crate::proto::node::LinkInfo;
 use crate::proto::time::Now;
 use bytes::Bytes;
+use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 /// How many frames may overtake the hello: a peer pulls once as soon as it has heard ours.
@@ -32,6 +34,9 @@ impl Node {
         if barred {
             return self.close_link(link, REMOVED.to_owned());
         }
+        if self.offline {
+            return self.close_link(link, OFFLINE.to_owned());
+        }
         let hello = Hello {
             cluster: self.config.cluster,
             replica: self.map.id(),
@@ -47,12 +52,22 @@ impl Node {
         let now = self.now.instant;
         let Some(state) = self.links.get_mut(&link).filter(|state| !state.closing) else { return };
         state.last_heard = now;
+        let (up, id) = (state.is_up(), state.identity);
+        if up {
+            self.hear(id, Duration::ZERO);
+        }
+        let result = self.on_message(link, channel, frame);
+        self.close_if_broken(link, result);
+    }
+
+    pub(super) fn on_message(&mut self, link: LinkId, channel: u64, frame: &Bytes) -> Result<(), Broken> {
+        let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
         let early = channel != CONTROL && state.hello.is_none();
         if early && state.early.len() < EARLY_FRAMES_MAX {
             state.early.push((channel, frame.clone()));
-            return;
+            return Ok(());
         }
-        let result = if early {
+        if early {
             Err("too many frames before the hello".to_owned())
         } else if channel == CONTROL {
             self.on_control_frame(link, frame)
@@ -60,7 +75,10 @@ impl Node {
             self.on_sender_frame(link, channel, frame)
         } else {
             self.on_receiver_frame(link, channel, frame)
-        };
+        }
+    }
+
+    pub(super) fn close_if_broken(&mut self, link: LinkId, result: Result<(), Broken>) {
         if let Err(reason) = result {
             let address = self.links.get(&link).map_or("", |state| &state.address);
             warn!(peer = address, %reason, "link closed: the peer broke the protocol");
@@ -79,6 +97,10 @@ impl Node {
                 Ok(())
             }
             Message::Context { context, replace } => self.on_context(link, context, replace),
+            Message::Push(_) if self.is_held(link) => {
+                self.hold(link, frame);
+                Ok(())
+            }
             Message::Push(delta) => self.on_push(link, delta),
             Message::Goodbye { left } => {
                 debug!(peer = %link.0, left, "the peer says goodbye");
@@ -122,6 +144,7 @@ impl Node {
             state.hello = Some(hello);
         }
         self.synced_once |= audit == self.map.audit();
+        self.hear_anew(identity);
         self.anti_entropy_soon();
         self.compare(link, audit);
         let early = self.links.get_mut(&link).map(|state| std::mem::take(&mut state.early));
@@ -247,6 +270,9 @@ impl Node {
         self.drop_syncs(link);
         let Some(state) = self.links.remove(&link) else { return };
         let Some(hello) = state.hello else { return };
+        if state.closing {
+            self.hear(state.identity, Duration::ZERO);
+        }
         // Perhaps both had dialled, and the other link is just coming up.
         if self.is_linked(state.identity) {
             return;

@@ -31,6 +31,7 @@ impl Node {
             http: self.config.http.clone(),
             protocol: PROTOCOL_VERSION,
             incarnation,
+            boot: self.config.boot,
             state: if self.left { MemberState::Left } else { MemberState::Alive },
         };
         self.write_record(id, &record);

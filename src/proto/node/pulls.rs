@@ -36,7 +36,7 @@ impl Node {
     }
 
     pub(super) fn want_pull(&mut self, link: LinkId, catch_up: bool) {
-        let excluded = self.catching_up.is_some() || !self.is_writable();
+        let excluded = self.catching_up.is_some() || !self.is_writable() || self.is_held(link);
         let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return };
         if excluded || state.pull.is_some() {
             state.pull_wanted = true;
@@ -133,7 +133,7 @@ impl Node {
         self.end_catch_up(link, channel);
     }
 
-    fn end_catch_up(&mut self, link: LinkId, channel: u64) {
+    pub(super) fn end_catch_up(&mut self, link: LinkId, channel: u64) {
         if self.catching_up != Some((link, channel)) {
             return;
         }
