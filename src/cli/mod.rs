@@ -7,7 +7,7 @@
 //! | `settings`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
 //! | `running`, `progress`, `process` | a node's life, and that of the process around it |
 //! | `node`, `demo`, `shell` | the commands that stay |
-//! | `client`, `keys`, `transfer`, `cluster` | the commands at a node |
+//! | `client`, `keys`, `transfer`, `watch`, `cluster` | the commands at a node |
 //! | `backup` | checkpoints, at a node and without one |
 
 mod args;
@@ -27,6 +27,7 @@ mod secrets;
 mod settings;
 mod shell;
 mod transfer;
+mod watch;
 
 use crate::Secret;
 use args::{At, Cli, Command, PeersArgs, PeersCommand, SecretCommand};
@@ -60,6 +61,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Get(at) => at_node(at, |client, args| keys::get(client, args, output)),
         Command::Delete(at) => at_node(at, |client, args| keys::delete(client, args, output)),
         Command::List(at) => at_node(at, |client, args| keys::list(client, args, output)),
+        Command::Watch(at) => at_node(at, |client, args| watch::run(client, args, output)),
         Command::Import(at) => at_node(at, |client, args| transfer::import(client, args, output)),
         Command::Export(args) => transfer::export(&Client::open(&args)?, output),
         Command::Checkpoint(at) => at_node(at, |client, args| backup::checkpoint(client, args, output)),

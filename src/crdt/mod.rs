@@ -23,6 +23,7 @@ mod stored;
 mod table;
 mod timestamp;
 mod traits;
+mod watched;
 
 pub use audit::{Audit, AuditKey};
 pub use context::{CausalContext, Causality, DotSet};
@@ -40,3 +41,4 @@ pub use replica_id::{ParseReplicaIdError, ReplicaId};
 pub use retention::Retention;
 pub(crate) use stored::RegisterRef;
 pub use timestamp::{Clock, Timestamp};
+pub use watched::{Cause, Dying, Showing};

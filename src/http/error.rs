@@ -68,6 +68,7 @@ impl From<Error> for ApiError {
             Error::ValueTooLarge { .. } => Self::too_large("value_too_large", message),
             Error::KeyEmpty | Error::InvalidAddress { .. } | Error::InvalidConfig { .. } => Self::bad_request(message),
             Error::Value { .. } => Self::bad_request(message),
+            Error::BadCursor => Self::new(StatusCode::BAD_REQUEST, "bad_cursor", message),
             Error::NotYetHere => Self::unavailable("not_yet_here", message),
             Error::Closed | Error::Interrupted => Self::unavailable("closed", message),
             Error::ReadOnly { .. } => Self::unavailable("read_only", message),

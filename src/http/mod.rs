@@ -4,7 +4,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `request`, `error`, `values`, `duration`, `lines` | what routes share: how things are read and told |
-//! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health` | the routes |
+//! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health`, `watch` | the routes |
 //! | `auth` | who may use them |
 //! | `server` | the listening socket and its end |
 
@@ -20,6 +20,7 @@ mod request;
 mod server;
 mod transfer;
 pub(crate) mod values;
+mod watch;
 mod writing;
 
 use crate::Store;
@@ -92,6 +93,7 @@ fn streams() -> Router<App> {
     Router::new()
         .route("/v1/import", post(transfer::import))
         .route("/v1/export", get(transfer::export))
+        .route("/v1/watch", get(watch::watch))
         .route("/v1/checkpoint", get(checkpoint::checkpoint))
 }
 

@@ -6,9 +6,10 @@
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
-//! `node/gate.rs` what may leave when.
+//! `node/feed.rs` what is noted for watchers, `node/gate.rs` what may leave when.
 
 mod boots;
+mod feed;
 mod gate;
 mod links;
 mod members;
@@ -19,6 +20,7 @@ use super::codec;
 use super::config::NodeConfig;
 use super::dial::DialTable;
 use super::durable::Kept;
+use super::feed::Feed;
 use super::link::{CLONED, CONTROL, Link, LinkId, LinkMode};
 use super::message::{Begin, Message};
 use super::time::{Instant, Now};
@@ -155,6 +157,7 @@ pub struct Node {
     links: BTreeMap<LinkId, Link>,
     dials: DialTable,
     boots: Boots,
+    feed: Feed,
     outputs: VecDeque<Output>,
     /// Of a node whose state is kept.
     gate: Option<Gate>,
@@ -208,6 +211,7 @@ impl Node {
             dials,
             links: BTreeMap::new(),
             boots: Boots::default(),
+            feed: Feed::default(),
             outputs: VecDeque::new(),
             gate: None,
             void: (0, 0),
@@ -264,7 +268,7 @@ impl Node {
     pub fn next_timeout(&self) -> Option<Instant> {
         let timers = [Some(self.anti_entropy_at), Some(self.truncate_at), self.next_spread(), self.next_pull_timeout()];
         let dials = self.dials.next(|id| self.is_linked(id));
-        timers.into_iter().chain([dials]).flatten().min()
+        timers.into_iter().chain([dials, self.next_expiry()]).flatten().min()
     }
 
     // --- Commands
@@ -378,6 +382,7 @@ impl Node {
     fn set_now(&mut self, now: Now) {
         self.now = now;
         self.map.set_time(now.wall_ms);
+        self.note_time();
     }
 
     fn on_time(&mut self) {
@@ -404,6 +409,7 @@ impl Node {
         if std::mem::take(&mut self.members_changed) {
             self.learn_addresses();
         }
+        self.flush_feed();
         self.start_wanted_pulls();
         self.spread();
     }
@@ -411,12 +417,14 @@ impl Node {
     fn on_local_write(&mut self, key: Key<'_>) {
         self.any_version += 1;
         self.own_version = self.any_version;
+        self.note_write(key);
         for sending in self.links.values_mut().flat_map(|link| link.sending.values_mut()) {
             sending.sender.on_write(key);
         }
     }
 
     fn on_change(&mut self, change: &Change) {
+        self.feed.note(Key { section: change.section, bytes: &change.key }, change.dot);
         if change.section == Section::Sys && change.key.starts_with(super::membership::PREFIX) {
             self.members_changed = true;
             self.own_record_changed |= change.key == super::membership::key_of(self.map.id());

@@ -25,14 +25,36 @@ pub(crate) struct Outcome {
 
 /// What a store's handle asks for.
 pub(crate) enum Command {
-    Put { write: Write, durability: Durability, reply: Reply<Outcome> },
-    PutMany { writes: Vec<Write>, reply: Reply<()> },
-    Delete { key: Bytes, reply: Reply<Option<Outcome>> },
-    AddPeer { address: String, reply: Reply<bool> },
-    RemovePeer { address_or_id: String, reply: Reply<bool> },
+    Put {
+        write: Write,
+        durability: Durability,
+        reply: Reply<Outcome>,
+    },
+    PutMany {
+        writes: Vec<Write>,
+        reply: Reply<()>,
+    },
+    Delete {
+        key: Bytes,
+        reply: Reply<Option<Outcome>>,
+    },
+    AddPeer {
+        address: String,
+        reply: Reply<bool>,
+    },
+    RemovePeer {
+        address_or_id: String,
+        reply: Reply<bool>,
+    },
     PullAll,
-    Snapshot { reply: Reply<Box<dyn Snapshot>> },
-    Leave { reply: Reply<()> },
+    /// What the driver waits for has changed.
+    Look,
+    Snapshot {
+        reply: Reply<Box<dyn Snapshot>>,
+    },
+    Leave {
+        reply: Reply<()>,
+    },
     Close,
 }
 
@@ -85,7 +107,7 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
         (Command::PutMany { reply, .. } | Command::Leave { reply }, Some(fault)) => refuse(reply, fault),
         (Command::Delete { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::Snapshot { reply }, _) => Answered::Snapshot(reply),
-        (Command::Close, _) => Answered::Already,
+        (Command::Look | Command::Close, _) => Answered::Already,
     }
 }
 

@@ -5,11 +5,14 @@
 //! | --- | --- |
 //! | `opening` | from settings to a node that runs |
 //! | `writing`, `reading` | keys and values, in both sections |
+//! | `watching`, `cursor` | changes as they come, and where to go on from |
 //! | `cluster` | members, peers, status |
 
 mod cluster;
+mod cursor;
 mod opening;
 mod reading;
+mod watching;
 mod writing;
 
 use crate::runtime::command::{Command, Reply};
@@ -21,6 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
+
+pub use cursor::Cursor;
+pub use watching::Changes;
+#[cfg(feature = "cli")]
+pub(crate) use watching::Reader;
 
 /// A replicated store: reads and writes here, at any time, are shared with every other node of the cluster.
 ///

@@ -6,7 +6,8 @@
 //! `stories` the named ones. `poison` is about peers that break the protocol.
 //!
 //! `disk` is a disk that loses what was not synced, `kept` nodes whose state is on one: `crashes` has the seeded runs of
-//! power cuts and disks that fail, `storage` their named stories, and `clones` those of a disk that was copied.
+//! power cuts and disks that fail, `storage` their named stories, and `clones` those of a disk that was copied. `watching`
+//! puts watchers into the same runs.
 //!
 //! Each failure prints its seed: `TIDINGS_SEED=n cargo test --test sim NAME -- --nocapture` tells that run's story.
 //! `TIDINGS_RUNS=n` sets how many seeds each test tries.
@@ -30,4 +31,5 @@ mod runs;
 mod storage;
 mod stories;
 mod timed;
+mod watching;
 mod world;

@@ -168,6 +168,7 @@ impl Node {
         gate.recorder.distrust();
         gate.sealed = None;
         self.map.roll_back();
+        self.feed.roll_back(&self.map);
         self.outputs.clear();
         self.set_now(now);
         let links: Vec<LinkId> = self.links.keys().copied().collect();
@@ -218,6 +219,8 @@ impl Node {
     /// A node whose state is kept, with what was kept of it.
     pub(super) fn take_up(&mut self, kept: Kept, now: Now) {
         self.map = kept.map;
+        self.map.set_time(now.wall_ms);
+        self.map.forget_until_now();
         self.void = (kept.void_from, self.map.context().get(self.map.id()));
         self.dials.recall(kept.peers, now.instant);
         self.gate = Some(Gate::new(kept.recorder));
