@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings::crdt::Cause;
 use tidings::proto::feed::{Asked, Gap, Seen, Told, Watcher};
-use tidings::{CausalContext, Dot, Key};
+use tidings::{CausalContext, Dot};
 
 /// Why the same may be told of a key again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,8 @@ struct Client {
     told: BTreeMap<Vec<u8>, (Cause, Option<Dot>)>,
     /// What it may have read, until the mark covers it.
     read: Option<CausalContext>,
+    /// Keys that may be told again, as they were when it asked: an answer may be held until it is durable.
+    odd: BTreeMap<Vec<u8>, Again>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,6 +82,7 @@ impl<'d> Run<'d> {
             mirror: BTreeMap::new(),
             told: BTreeMap::new(),
             read: None,
+            odd: BTreeMap::new(),
         };
         let clients = (0..clients).map(|_| client()).collect();
         Self { crashes, clients, count: Count::default(), patient: false }
@@ -143,9 +146,10 @@ impl<'d> Run<'d> {
 
     /// Whether there was an answer.
     fn answer(&mut self, number: usize, may_be_cut: bool) -> bool {
+        let Some(who) = self.clients[number].at.as_ref().map(|at| at.0) else { return false };
+        self.note_odd(number, who);
         let client = &mut self.clients[number];
-        let Some((who, _, watcher)) = &mut client.at else { return false };
-        let who = *who;
+        let Some((_, _, watcher)) = &mut client.at else { return false };
         let member = &self.crashes.run.dense.world.members[who];
         match watcher.ask(&member.node, member.now.wall_ms) {
             Asked::Told(events) => {
@@ -154,6 +158,7 @@ impl<'d> Run<'d> {
                 let cut = may_be_cut && !events.is_empty() && dice.percent(30);
                 let taken = if cut { dice.below(events.len()) } else { events.len() };
                 events.into_iter().take(taken).for_each(|told| self.take(number, who, told));
+                self.clients[number].odd.clear();
                 if cut {
                     self.cut(number);
                 } else {
@@ -168,7 +173,7 @@ impl<'d> Run<'d> {
             }
             Asked::Nothing => {
                 let seen = watcher.seen().clone();
-                if client.mark.is_some() {
+                if client.mark.as_ref().is_some_and(|mark| *mark != seen) {
                     self.move_mark(number, who, seen);
                 }
                 false
@@ -234,7 +239,7 @@ impl<'d> Run<'d> {
         assert!(told.key.starts_with(&client.prefix), "client {number} is told of {:?}", told.key);
         let as_told = (told.cause, told.dot);
         if client.told.get(&told.key[..]) == Some(&as_told) {
-            let again = self.why_again(number, who, &told);
+            let again = self.why_again(number, &told);
             let again = again.unwrap_or_else(|| panic!("client {number} is told again at node {who}: {told:?}"));
             self.count.again[again as usize] += 1;
         }
@@ -249,25 +254,36 @@ impl<'d> Run<'d> {
         client.mark = Some(told.seen);
     }
 
-    fn why_again(&self, number: usize, who: usize, told: &Told) -> Option<Again> {
-        let (client, map) = (&self.clients[number], self.crashes.run.dense.world.map(who));
-        let key = Key::usr(&told.key);
+    fn why_again(&self, number: usize, told: &Told) -> Option<Again> {
+        let client = &self.clients[number];
         if told.cause == Cause::Expired {
             return Some(Again::Clocks);
         }
-        if map.registers(key).len() > 1 {
-            return Some(Again::Siblings);
+        let odd = client.odd.get(&told.key[..]).copied();
+        odd.or_else(|| told.dot.is_none_or(|dot| !client.begun.context.contains(dot)).then_some(Again::Ahead))
+    }
+
+    fn note_odd(&mut self, number: usize, who: usize) {
+        let world = &self.crashes.run.dense.world;
+        let map = world.map(who);
+        for key in (0..world.usr_keys()).map(usr) {
+            if map.registers(&key).len() > 1 {
+                self.clients[number].odd.insert(key, Again::Siblings);
+            } else if map.context_of(&key) != *map.context() {
+                self.clients[number].odd.insert(key, Again::Pending);
+            }
         }
-        if map.context_of(key) != *map.context() {
-            return Some(Again::Pending);
-        }
-        told.dot.is_none_or(|dot| !client.begun.context.contains(dot)).then_some(Again::Ahead)
     }
 
     fn check_durable(&self, who: usize, seen: &Seen, dot: Option<Dot>) {
         let Some(storage) = self.crashes.run.dense.world.storage(who) else { return };
         let durable = &storage.disk.mark().shown;
-        assert!(durable.context.includes(&names(&seen.context)), "node {who} tells {seen:?}, which is not durable");
+        let mut said = names(&seen.context);
+        if said.0[who] <= self.crashes.run.dense.world.history.void_of(who) {
+            // Its own writes up to there are void, or were durable before it started.
+            said.0[who] = 0;
+        }
+        assert!(durable.context.includes(&said), "node {who} tells {seen:?}, which is not durable");
         let dot = dot.map(|dot| names(&[(dot.replica, dot.counter)].into_iter().collect()));
         assert!(dot.is_none_or(|dot| durable.known().includes(&dot)), "node {who} tells {dot:?}, which is not durable");
     }

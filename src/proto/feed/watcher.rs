@@ -91,14 +91,14 @@ impl Watcher {
             return self.give_up(node, now_ms, Gap::Clock);
         }
         match self.stand.clone() {
+            Stand::New { number } | Stand::OnRing { number } if number < node.feed().first() => {
+                self.stand = Stand::Walking(Walk::from(&self.seen));
+                self.ask(node, now_ms)
+            }
             Stand::New { number } => {
                 let (commit, rollbacks) = (node.commit_of_now(), node.feed().rollbacks);
                 let (seen, stand) = (self.seen.clone(), Stand::OnRing { number });
                 self.hold(node, Held { commit, rollbacks, answer: Asked::Told(Vec::new()), seen, stand })
-            }
-            Stand::OnRing { number } if number < node.feed().first() => {
-                self.stand = Stand::Walking(Walk::from(&self.seen));
-                self.ask(node, now_ms)
             }
             Stand::OnRing { number } => self.read_ring(node, number),
             Stand::Walking(walk) => self.walk(node, now_ms, walk),
