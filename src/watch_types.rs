@@ -47,6 +47,7 @@ impl Gap {
             Self::Truncated => "truncated",
             Self::Forgotten => "forgotten",
             Self::Unreached => "unreached",
+            Self::TakenBack => "taken_back",
             Self::Clock => "clock",
         }
     }

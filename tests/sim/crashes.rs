@@ -42,10 +42,16 @@ impl Seen {
 }
 
 impl<'d> Crashes<'d> {
-    pub(crate) fn new(dice: &'d mut Dice) -> Self {
+    fn new(dice: &'d mut Dice) -> Self {
+        Self::with(dice, |_| {})
+    }
+
+    /// Nodes whose settings are changed by `prepare`.
+    pub(crate) fn with(dice: &'d mut Dice, prepare: impl FnOnce(&mut Run<'_>)) -> Self {
         let nodes = *dice.pick(&[2, 3, 3, 4]);
         let (failing, losing) = (dice.percent(50), dice.percent(40));
         let mut run = Run::empty(dice);
+        prepare(&mut run);
         for _ in 0..nodes {
             if run.dice.percent(85) {
                 run.add(|world, now, config| world.add_kept(now, config));

@@ -57,7 +57,7 @@ struct Count {
     again: [usize; 4],
     resumed: usize,
     elsewhere: usize,
-    gaps: [usize; 4],
+    gaps: [usize; 5],
     lacking: usize,
 }
 
@@ -71,7 +71,12 @@ struct Run<'d> {
 
 impl<'d> Run<'d> {
     fn new(dice: &'d mut Dice) -> Self {
-        let mut crashes = Crashes::new(dice);
+        // Where tombstones go at once, nearly everything is a gap.
+        let mut crashes = Crashes::with(dice, |run| {
+            if run.dice.percent(75) {
+                run.config.retention.keep_ms = *run.dice.pick(&[10, 30, 1_000_000]);
+            }
+        });
         crashes.warm_up();
         let clients = 1 + crashes.run.dice.below(3);
         let mut client = || Client {
@@ -97,8 +102,8 @@ impl<'d> Run<'d> {
         for number in 0..self.clients.len() {
             self.notice_crash(number);
             match self.dice().below(100) {
-                0..35 => self.ask(number),
-                35..45 => self.cut(number),
+                0..70 => self.ask(number),
+                70..78 => self.cut(number),
                 _ => {}
             }
         }

@@ -60,6 +60,8 @@ pub enum Gap {
     Forgotten,
     /// Nobody in reach has what it has seen.
     Unreached,
+    /// The disk has failed, and what the watcher may have read of the node meanwhile was taken back.
+    TakenBack,
     /// The clock of the node was set back, over a deadline.
     Clock,
 }

@@ -188,8 +188,8 @@ impl Feed {
         self.looked_ms = now_ms;
     }
 
-    /// The map was taken back to what is durable. What was noted of the rest has not been told to anybody; of what is
-    /// durable some may go with it, and so all watchers look for themselves.
+    /// The map was taken back to what is durable. What was noted of the rest has not been told to anybody, but may have been
+    /// read by who was about to be told.
     pub(crate) fn roll_back(&mut self, map: &OrMap) {
         self.rollbacks += 1;
         self.changed.clear();

@@ -19,6 +19,7 @@ pub struct Watcher {
     stand: Stand,
     /// What was read and is not durable yet.
     held: Option<Held>,
+    rollbacks: u64,
     clock_breaks: u64,
     _watching: Arc<()>,
 }
@@ -72,6 +73,7 @@ impl Watcher {
             seen: Arc::new(seen),
             stand,
             held: None,
+            rollbacks: feed.rollbacks,
             clock_breaks: feed.clock_breaks,
             _watching: watching,
         }
@@ -86,6 +88,9 @@ impl Watcher {
     pub fn ask(&mut self, node: &Node, now_ms: u64) -> Asked {
         if let Some(held) = self.held.take().filter(|held| held.rollbacks == node.feed().rollbacks) {
             return self.hold(node, held);
+        }
+        if self.rollbacks != node.feed().rollbacks {
+            return self.give_up(node, now_ms, Gap::TakenBack);
         }
         if self.clock_breaks != node.feed().clock_breaks {
             return self.give_up(node, now_ms, Gap::Clock);
@@ -113,7 +118,7 @@ impl Watcher {
 
     /// Goes on from what the node shows now, whatever was missed: after [`Asked::Lacking`], when that takes too long.
     pub fn give_up(&mut self, node: &Node, now_ms: u64, gap: Gap) -> Asked {
-        self.clock_breaks = node.feed().clock_breaks;
+        (self.rollbacks, self.clock_breaks) = (node.feed().rollbacks, node.feed().clock_breaks);
         let seen = all_of(node.map(), node.feed().looked_ms().max(now_ms));
         let stand = Stand::OnRing { number: node.feed().next() };
         self.read(node, Asked::Gap(gap), seen, stand)
