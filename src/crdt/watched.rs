@@ -125,10 +125,12 @@ impl OrMap {
         self.forgotten_ms
     }
 
-    /// What has been truncated until now may have had any deadline.
+    /// What has been truncated until now may have had any deadline that has passed, by the clock of whoever did so: that may
+    /// be ahead of this one, as far as clocks may differ.
     pub(crate) fn forget_until_now(&mut self) {
         if !self.truncated.is_empty() {
-            self.forgotten_ms = self.forgotten_ms.max(self.clock.now_ms());
+            let latest = self.clock.now_ms().saturating_add(self.clock.drift_ms());
+            self.forgotten_ms = self.forgotten_ms.max(latest);
         }
     }
 }

@@ -73,6 +73,7 @@ impl<'d> Run<'d> {
     fn new(dice: &'d mut Dice) -> Self {
         // Where tombstones go at once, nearly everything is a gap.
         let mut crashes = Crashes::with(dice, |run| {
+            run.config.drift_ms = 200;
             if run.dice.percent(75) {
                 run.config.retention.keep_ms = *run.dice.pick(&[10, 30, 1_000_000]);
             }
