@@ -186,7 +186,8 @@ impl Reader {
         }
     }
 
-    /// After what was told last.
+    /// After what was told last: for who sends it apart from changes.
+    #[cfg(feature = "cli")]
     pub(crate) fn cursor(&self) -> Cursor {
         // Until the node has it, it is what the client gave.
         self.after.clone().unwrap_or_else(|| self.cursor_of(self.watcher.seen()))
@@ -214,9 +215,8 @@ impl Reader {
             let _ = self.commands.upgrade()?.try_send(Command::PullAll);
         }
         let until = lacking.pull.min(lacking.give_up);
-        match tokio::time::timeout_at(until, self.version.changed()).await {
-            Ok(Err(_)) => return None,
-            Ok(Ok(())) | Err(_) => {}
+        if let Ok(Err(_)) = tokio::time::timeout_at(until, self.version.changed()).await {
+            return None;
         }
         if let Some(cursor) = &self.after {
             let node = self.shared.node();
