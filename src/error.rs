@@ -45,6 +45,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// No cursor of this cluster. Nothing changed; watch without one, and read what there is.
+    #[error("the cursor cannot be read, or is of another cluster; watch without one, and read everything again")]
+    BadCursor,
     /// The listening socket could not be had. Nothing was started; choose another address, or end who has it.
     #[error("cannot listen on {address}: {source}")]
     Listen {

@@ -83,6 +83,8 @@ mod status;
 mod store;
 #[cfg(feature = "net")]
 mod types;
+#[cfg(feature = "net")]
+mod watch_types;
 
 #[cfg(feature = "net")]
 pub use backup::{restore, restore_with_progress, verify, verify_with_progress};
@@ -100,6 +102,8 @@ pub use runtime::storage::checkpoint::{Checkpoint, DamagedPart, Restored, Verifi
 #[cfg(feature = "net")]
 pub use status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 #[cfg(feature = "net")]
-pub use store::{Latest, Store, Sys};
+pub use store::{Changes, Cursor, Latest, Store, Sys};
 #[cfg(feature = "net")]
 pub use types::{Durability, Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, Written};
+#[cfg(feature = "net")]
+pub use watch_types::{Cause, Change, Gap};

@@ -53,6 +53,8 @@ Examples:
     Delete(At<KeyArgs>),
     /// List keys and their values
     List(At<ListArgs>),
+    /// Show changes as they come
+    Watch(At<WatchArgs>),
     /// Write the records of a file of JSON lines
     Import(At<ImportArgs>),
     /// Write all records to stdout, as JSON lines in the order of key bytes
@@ -191,6 +193,25 @@ pub(super) struct ListArgs {
     /// Only keys that start with this
     #[arg(default_value = "")]
     pub(super) prefix: OsString,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A line for each change: `put KEY VALUE`, `delete KEY`, `expired KEY`, until it is interrupted. When \
+the node goes away it is tried again, and what was missed is told; of a key that has changed several times the latest. \
+`resync` says that this cannot be known. With --json a line has the cursor, which --after takes, at any node.
+
+Examples:
+  tidings watch
+  tidings watch sessions/ --json"
+)]
+pub(super) struct WatchArgs {
+    /// Only keys that start with this
+    #[arg(default_value = "")]
+    pub(super) prefix: OsString,
+    /// Begin with what has changed after this
+    #[arg(long, value_name = "CURSOR")]
+    pub(super) after: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -47,6 +47,15 @@ impl Failure {
         }
     }
 
+    /// The same, where it is known that trying again is no use.
+    pub(super) fn into_usage(self) -> Self {
+        Self { kind: Kind::Usage, ..self }
+    }
+
+    pub(super) fn is_usage(&self) -> bool {
+        self.kind == Kind::Usage
+    }
+
     pub(super) fn absent() -> Self {
         Self { kind: Kind::Absent, setting: None, message: "there is no such key".to_owned() }
     }

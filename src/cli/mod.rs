@@ -8,7 +8,7 @@
 //! | `config`, `rejoin` | settings looked at without a node, and the file looked at again with one |
 //! | `running`, `progress`, `process` | a node's life, and that of the process around it |
 //! | `node`, `demo`, `shell` | the commands that stay |
-//! | `client`, `keys`, `transfer`, `cluster` | the commands at a node |
+//! | `client`, `keys`, `transfer`, `watch`, `cluster` | the commands at a node |
 //! | `load` | many clients at several nodes, measured |
 //! | `backup` | checkpoints, at a node and without one |
 
@@ -35,6 +35,7 @@ mod secrets;
 mod settings;
 mod shell;
 mod transfer;
+mod watch;
 
 use crate::Secret;
 use args::{At, Cli, Command, ConfigCommand, PeersArgs, PeersCommand, SecretCommand};
@@ -85,6 +86,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Get(at) => at_node(at, |client, args| keys::get(client, args, output)),
         Command::Delete(at) => at_node(at, |client, args| keys::delete(client, args, output)),
         Command::List(at) => at_node(at, |client, args| keys::list(client, args, output)),
+        Command::Watch(at) => at_node(at, |client, args| watch::run(client, args, output)),
         Command::Import(at) => at_node(at, |client, args| transfer::import(client, args, output)),
         Command::Export(args) => transfer::export(&Client::open(&args)?, output),
         Command::Checkpoint(at) => at_node(at, |client, args| backup::checkpoint(client, args, output)),

@@ -32,6 +32,8 @@ pub struct Change {
     pub old: Option<Bytes>,
     /// What it shows now.
     pub new: Option<Bytes>,
+    /// The first of the writes, in the order of dots, that were unknown before; `None` if something was only taken away.
+    pub dot: Option<Dot>,
 }
 
 /// What became of the dots received, for a measure of redundancy.
@@ -94,7 +96,7 @@ impl OrMap {
         }
         // RULE 6: the bound that a pending context came under joins T as that settles.
         let settled = contexts.iter().filter(|incoming| incoming.settled);
-        settled.flat_map(|incoming| &incoming.pending).for_each(|pending| self.truncated.join(&pending.bound));
+        settled.flat_map(|incoming| &incoming.pending).for_each(|pending| self.take_over_bound(&pending.bound));
         received
     }
 
@@ -123,8 +125,9 @@ impl OrMap {
             let before =
                 slot.and_then(|slot| self.reading(slot, now)).map(|r| (r.dot, Bytes::copy_from_slice(r.value)));
             let added: SmallVec<[_; 1]> = added.into_iter().map(|i| self.localize(&entry, i)).collect();
+            let first = added.iter().map(|&(dot, _)| self.index.dot(dot)).min();
             let after = self.rewrite(place, entry.key, &dropped, &added);
-            self.report_change(entry, before, after.and_then(|slot| self.reading(slot, now)), report);
+            self.report_change(entry, before, after.and_then(|slot| self.reading(slot, now)), first, report);
         }
         if let Some(pending) = &incoming.pending {
             if incoming.settles && self.pending.get(entry.key).is_none() {
@@ -153,12 +156,15 @@ impl OrMap {
                 continue;
             }
             // RULE 1, the other half: what would expire goes, and is then truncated here too.
-            if perhaps_truncated && stored.register().deadline.is_some() {
-                expired.push(dot);
+            if let Some(deadline) = stored.register().deadline.filter(|_| perhaps_truncated) {
+                expired.push((dot, deadline));
             }
             dropped.push(stored.dot());
         }
-        expired.into_iter().for_each(|dot| self.truncated.extend_to(dot));
+        for (dot, deadline) in expired {
+            self.truncated.extend_to(dot);
+            self.forgotten_ms = self.forgotten_ms.max(deadline);
+        }
         dropped
     }
 
@@ -193,6 +199,7 @@ impl OrMap {
         entry: EntryView<'_>,
         before: Option<(Dot, Bytes)>,
         after: Option<Reading<'_>>,
+        dot: Option<Dot>,
         report: &mut impl FnMut(Change),
     ) {
         if before.as_ref().map(|b| b.0) == after.map(|a| a.dot) {
@@ -203,6 +210,7 @@ impl OrMap {
             key: entry.key_bytes(),
             old: before.map(|b| b.1),
             new: after.map(|a| entry.value_of(a.dot).unwrap_or_else(|| Bytes::copy_from_slice(a.value))),
+            dot,
         });
     }
 }
@@ -271,7 +279,7 @@ impl OrMap {
         if !self.pending.is_empty() {
             // RULE 6: the bound that a pending context came under joins T with it, in one step.
             let (bounds, settled) = self.pending.settle(&self.context);
-            self.truncated.join(&bounds);
+            self.take_over_bound(&bounds);
             if !settled.is_empty() {
                 self.note_settled(settled);
             }
@@ -281,7 +289,15 @@ impl OrMap {
     /// RULE 5: takes over what a sender has truncated of its snapshot, at the end of a catch-up: it cannot be served
     /// from here either.
     pub fn adopt_bound(&mut self, bound: &CausalContext, snapshot: &CausalContext) {
-        self.truncated.join(&bound.meet(snapshot));
+        self.take_over_bound(&bound.meet(snapshot));
+    }
+
+    /// What others have truncated. Nobody here knows whether it had a deadline.
+    fn take_over_bound(&mut self, bound: &CausalContext) {
+        if !self.truncated.includes(bound) {
+            self.truncated.join(bound);
+            self.forget_until_now();
+        }
     }
 }
 

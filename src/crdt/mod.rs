@@ -24,6 +24,7 @@ mod stored;
 mod table;
 mod timestamp;
 mod traits;
+mod watched;
 
 pub use audit::{Audit, AuditKey};
 pub use context::{CausalContext, Causality, DotSet};
@@ -42,3 +43,4 @@ pub use retention::Retention;
 pub use session::{Session, SessionError};
 pub(crate) use stored::RegisterRef;
 pub use timestamp::{Clock, Timestamp};
+pub use watched::{Cause, Dying, Showing};

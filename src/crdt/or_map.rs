@@ -38,6 +38,8 @@ pub struct OrMap {
     pub(super) context: CausalContext,
     /// `T`: for each replica the highest dot of a tombstone (or expired register) that is no longer to be had here.
     pub(super) truncated: CausalContext,
+    /// No register of a later deadline has been forgotten: see [`forgotten_ms`](Self::forgotten_ms).
+    pub(super) forgotten_ms: u64,
     pub(super) clock: Clock,
     pub(super) table: Table,
     pub(super) index: Index,
@@ -57,7 +59,7 @@ pub type Scan<'m> = Box<dyn Iterator<Item = (&'m [u8], Reading<'m>)> + 'm>;
 /// The index from dot to entry: the replicas that have been met, by small numbers, and the live dots of each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    numbers: BTreeMap<ReplicaId, u32>,
+    pub(super) numbers: BTreeMap<ReplicaId, u32>,
     /// The replica asked for last: that of a neighbour is mostly the same.
     last: Option<(ReplicaId, u32)>,
     pub(super) logs: Vec<(ReplicaId, DotLog)>,
@@ -142,6 +144,7 @@ impl OrMap {
             id,
             context: CausalContext::new(),
             truncated: CausalContext::new(),
+            forgotten_ms: 0,
             clock: Clock::new(Clock::DRIFT_MS),
             table: Table::new(key.seed()),
             index,

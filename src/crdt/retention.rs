@@ -80,6 +80,9 @@ impl OrMap {
         }
         let named: Dot = self.index.dot(dot);
         self.truncated.extend_to(named);
+        let of_dot = self.table.registers(slot).find(|stored| stored.dot() == dot);
+        let deadline = of_dot.and_then(|stored| stored.register().deadline);
+        self.forgotten_ms = self.forgotten_ms.max(deadline.unwrap_or_default());
         self.detach(slot);
         let mut kept: Vec<Stored> = self.table.registers(slot).filter(|r| r.dot() != dot).cloned().collect();
         if kept.is_empty() {

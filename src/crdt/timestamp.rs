@@ -85,6 +85,11 @@ impl Clock {
         self.now_ms
     }
 
+    /// How far ahead a received timestamp may be and still move it.
+    pub const fn drift_ms(&self) -> u64 {
+        self.drift_ms
+    }
+
     /// How many received timestamps were further ahead than the drift allowed, and so did not move the clock.
     pub const fn ahead(&self) -> u64 {
         self.ahead

@@ -74,6 +74,7 @@ impl From<Error> for ApiError {
             Error::Value { .. } => Self::bad_request(message),
             Error::BadSession { .. } => Self::new(StatusCode::BAD_REQUEST, "bad_session", message),
             Error::SessionTooLong => Self::unavailable("syncing", message),
+            Error::BadCursor => Self::new(StatusCode::BAD_REQUEST, "bad_cursor", message),
             Error::NotYetHere => Self::unavailable("not_yet_here", message),
             Error::Closed | Error::Interrupted => Self::unavailable("closed", message),
             Error::ReadOnly { .. } => Self::unavailable("read_only", message),

@@ -4,7 +4,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `request`, `error`, `values`, `duration`, `lines` | what routes share: how things are read and told |
-//! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health` | the routes |
+//! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health`, `watch` | the routes |
 //! | `session` | what a client has seen, as a token |
 //! | `routes` | the table of them all, which `openapi.json` documents |
 //! | `kvs`, `cache`, `compat` | routes for clients of other programs, where the settings ask for them |
@@ -28,6 +28,7 @@ mod server;
 mod session;
 mod transfer;
 pub(crate) mod values;
+mod watch;
 mod writing;
 
 use crate::Store;

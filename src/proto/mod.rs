@@ -5,6 +5,7 @@ pub mod codec;
 pub mod config;
 mod dial;
 pub mod durable;
+pub mod feed;
 pub mod link;
 pub mod membership;
 pub mod message;

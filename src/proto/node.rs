@@ -6,10 +6,11 @@
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
-//! `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
+//! `node/feed.rs` what is noted for watchers, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
 //! the cluster, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
+mod feed;
 mod gate;
 mod hold;
 mod http_view;
@@ -24,6 +25,7 @@ use super::codec;
 use super::config::NodeConfig;
 use super::dial::DialTable;
 use super::durable::Kept;
+use super::feed::Feed;
 use super::link::{CLONED, CONTROL, Link, LinkId, LinkMode};
 use super::message::{Begin, Message};
 use super::time::{Instant, Now};
@@ -178,6 +180,7 @@ pub struct Node {
     unanswered: BTreeMap<String, Unanswered>,
     /// Disconnected by hand.
     offline: bool,
+    feed: Feed,
     outputs: VecDeque<Output>,
     /// Of a node whose state is kept.
     gate: Option<Gate>,
@@ -234,6 +237,7 @@ impl Node {
             holding: Holding::default(),
             unanswered: BTreeMap::new(),
             offline: false,
+            feed: Feed::default(),
             outputs: VecDeque::new(),
             gate: None,
             void: (0, 0),
@@ -291,7 +295,11 @@ impl Node {
     pub fn next_timeout(&self) -> Option<Instant> {
         let timers = [Some(self.anti_entropy_at), Some(self.truncate_at), self.next_spread(), self.next_pull_timeout()];
         let dials = if self.offline { None } else { self.dials.next(|id| self.is_linked(id)) };
-        timers.into_iter().chain([dials, self.next_release(), self.next_unanswered()]).flatten().min()
+        timers
+            .into_iter()
+            .chain([dials, self.next_release(), self.next_unanswered(), self.next_expiry()])
+            .flatten()
+            .min()
     }
 
     // --- Commands
@@ -405,6 +413,7 @@ impl Node {
     fn set_now(&mut self, now: Now) {
         self.now = now;
         self.map.set_time(now.wall_ms);
+        self.note_time();
     }
 
     fn on_time(&mut self) {
@@ -438,6 +447,7 @@ impl Node {
         if std::mem::take(&mut self.members_changed) {
             self.learn_addresses();
         }
+        self.flush_feed();
         self.start_wanted_pulls();
         self.spread();
     }
@@ -445,12 +455,14 @@ impl Node {
     fn on_local_write(&mut self, key: Key<'_>) {
         self.any_version += 1;
         self.own_version = self.any_version;
+        self.note_write(key);
         for sending in self.links.values_mut().flat_map(|link| link.sending.values_mut()) {
             sending.sender.on_write(key);
         }
     }
 
     fn on_change(&mut self, change: &Change) {
+        self.feed.note(Key { section: change.section, bytes: &change.key }, change.dot);
         if change.section == Section::Sys && change.key.starts_with(super::membership::PREFIX) {
             self.members_changed = true;
             self.own_record_changed |= change.key == super::membership::key_of(self.map.id());

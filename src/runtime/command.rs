@@ -25,20 +25,60 @@ pub(crate) struct Outcome {
 
 /// What a store's handle asks for.
 pub(crate) enum Command {
-    Put { write: Write, durability: Durability, reply: Reply<Outcome> },
-    PutMany { writes: Vec<Write>, reply: Reply<()> },
-    Delete { key: Bytes, reply: Reply<Option<Outcome>> },
-    AddPeer { address: String, reply: Reply<bool> },
-    RemovePeer { address_or_id: String, reply: Reply<bool> },
-    Rejoin { added: Vec<String>, dropped: Vec<String>, reply: Reply<()> },
-    Disconnect { reply: Reply<bool> },
-    Reconnect { reply: Reply<bool> },
-    PutInHttpView { address: String, reply: Reply<Listing> },
-    DeleteFromHttpView { address: String, reply: Reply<bool> },
-    PullFor { session: Session },
-    StandIn { reply: Reply<StandIn> },
-    Snapshot { reply: Reply<Box<dyn Snapshot>> },
-    Leave { reply: Reply<()> },
+    Put {
+        write: Write,
+        durability: Durability,
+        reply: Reply<Outcome>,
+    },
+    PutMany {
+        writes: Vec<Write>,
+        reply: Reply<()>,
+    },
+    Delete {
+        key: Bytes,
+        reply: Reply<Option<Outcome>>,
+    },
+    AddPeer {
+        address: String,
+        reply: Reply<bool>,
+    },
+    RemovePeer {
+        address_or_id: String,
+        reply: Reply<bool>,
+    },
+    Rejoin {
+        added: Vec<String>,
+        dropped: Vec<String>,
+        reply: Reply<()>,
+    },
+    Disconnect {
+        reply: Reply<bool>,
+    },
+    Reconnect {
+        reply: Reply<bool>,
+    },
+    PutInHttpView {
+        address: String,
+        reply: Reply<Listing>,
+    },
+    DeleteFromHttpView {
+        address: String,
+        reply: Reply<bool>,
+    },
+    PullFor {
+        session: Session,
+    },
+    /// What the driver waits for has changed.
+    Look,
+    StandIn {
+        reply: Reply<StandIn>,
+    },
+    Snapshot {
+        reply: Reply<Box<dyn Snapshot>>,
+    },
+    Leave {
+        reply: Reply<()>,
+    },
     Close,
 }
 
@@ -118,7 +158,7 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
         (Command::PutInHttpView { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::DeleteFromHttpView { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::Snapshot { reply }, _) => Answered::Snapshot(reply),
-        (Command::Close, _) => Answered::Already,
+        (Command::Look | Command::Close, _) => Answered::Already,
     }
 }
 

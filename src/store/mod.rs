@@ -6,14 +6,17 @@
 //! | `opening` | from settings to a node that runs |
 //! | `writing`, `reading` | keys and values, in both sections |
 //! | `sessions` | what a client has seen, and waiting for it |
+//! | `watching`, `cursor` | changes as they come, and where to go on from |
 //! | `compat` | what the compatibility routes need beside keys and values |
 //! | `cluster` | members, peers, status |
 
 mod cluster;
 mod compat;
+mod cursor;
 mod opening;
 mod reading;
 mod sessions;
+mod watching;
 mod writing;
 
 pub use compat::Latest;
@@ -29,6 +32,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
+
+pub use cursor::Cursor;
+pub use watching::Changes;
+#[cfg(feature = "cli")]
+pub(crate) use watching::Reader;
 
 /// A replicated store: reads and writes here, at any time, are shared with every other node of the cluster.
 ///

@@ -108,7 +108,7 @@ impl Store {
         self.durably(|| {
             let mut node = self.0.shared.node_mut();
             let page = page(node.map_for_scan(), prefix, start, limit, self.now_ms());
-            Look::of(&node, |node| (node.commit_of_all(), (page, Session::from(&node.map().context_of_all()))))
+            Look::of(&node, |node| (node.commit_of_now(), (page, Session::from(&node.map().context_of_all()))))
         })
         .await
     }

@@ -8,8 +8,8 @@ use crate::oracle::REPLICAS_MAX;
 use crate::runs::Run;
 
 /// Three or four nodes around the dangerous events, most of them with a disk.
-struct Crashes<'d> {
-    run: Run<'d>,
+pub(crate) struct Crashes<'d> {
+    pub(crate) run: Run<'d>,
     backups: Vec<Backup>,
     /// What can happen in this run, beside crashes.
     failing: bool,
@@ -47,9 +47,15 @@ impl Seen {
 
 impl<'d> Crashes<'d> {
     fn new(dice: &'d mut Dice) -> Self {
+        Self::with(dice, |_| {})
+    }
+
+    /// Nodes whose settings are changed by `prepare`.
+    pub(crate) fn with(dice: &'d mut Dice, prepare: impl FnOnce(&mut Run<'_>)) -> Self {
         let nodes = *dice.pick(&[2, 3, 3, 4]);
         let (failing, losing) = (dice.percent(50), dice.percent(40));
         let mut run = Run::empty(dice);
+        prepare(&mut run);
         for _ in 0..nodes {
             if run.dice.percent(85) {
                 run.add(|world, now, config| world.add_kept(now, config));
@@ -60,7 +66,7 @@ impl<'d> Crashes<'d> {
         Self { run, backups: Vec::new(), failing, losing, seen: Seen::default() }
     }
 
-    fn warm_up(&mut self) {
+    pub(crate) fn warm_up(&mut self) {
         self.run.warm_up();
         for who in self.kept() {
             let prompt = self.run.dice.percent(20);
@@ -73,7 +79,7 @@ impl<'d> Crashes<'d> {
         world.alive().into_iter().filter(|&who| world.is_kept(who)).collect()
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         let kept = self.kept();
         if kept.is_empty() {
             return self.run.step();
@@ -203,7 +209,7 @@ impl<'d> Crashes<'d> {
     }
 
     /// All disks are well, and all come to agree.
-    fn mend(&mut self) {
+    pub(crate) fn heal(&mut self) {
         for who in self.kept() {
             self.run.dense.world.disk(who).fault = Fault::None;
             self.run.dense.world.set_prompt(who, true);
@@ -213,6 +219,11 @@ impl<'d> Crashes<'d> {
             }
         }
         self.run.mend();
+    }
+
+    /// And what is on the disks is all that they need.
+    fn mend(&mut self) {
+        self.heal();
         for who in self.kept() {
             if !self.has_pending(who) {
                 let needed = self.run.dense.world.look(who).keys.iter().filter(|key| !key.live.is_empty()).count();

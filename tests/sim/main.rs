@@ -7,7 +7,8 @@
 //!
 //! `disk` is a disk that loses what was not synced, `kept` nodes whose state is on one: `crashes` has the seeded runs of
 //! power cuts and disks that fail, `clients` looks at what sessions rely on in them, `storage` has their named stories,
-//! and `clones` those of a disk that was copied. `sessions` is about what a node does for one.
+//! and `clones` those of a disk that was copied. `watching` puts watchers into the same runs. `sessions` is about what a
+//! node does for one.
 //!
 //! Each failure prints its seed: `TIDINGS_SEED=n cargo test --test sim NAME -- --nocapture` tells that run's story.
 //! `TIDINGS_RUNS=n` sets how many seeds each test tries.
@@ -33,4 +34,5 @@ mod sessions;
 mod storage;
 mod stories;
 mod timed;
+mod watching;
 mod world;

@@ -23,7 +23,7 @@ pub(crate) struct Run<'d> {
     noisy: usize,
     /// A node is gone for good, and what is pending on it stays so.
     pub(crate) sources_may_be_gone: bool,
-    config: NodeConfig,
+    pub(crate) config: NodeConfig,
 }
 
 impl<'d> Run<'d> {

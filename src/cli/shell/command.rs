@@ -1,6 +1,6 @@
 //! The words of the shell: the commands of the command line, without the address. Not responsible for running them.
 
-use crate::cli::args::{AddArgs, GetArgs, KeyArgs, ListArgs, PutArgs, RemoveArgs};
+use crate::cli::args::{AddArgs, GetArgs, KeyArgs, ListArgs, PutArgs, RemoveArgs, WatchArgs};
 use crate::cli::nearest::nearest;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -27,6 +27,11 @@ pub(super) enum ShellCommand {
     Delete(KeyArgs),
     /// List keys and their values
     List(ListArgs),
+    /// Show changes as they come, until the next line is entered
+    #[command(
+        long_about = "Show changes as they come, until the next line is entered: an empty one, or the next command"
+    )]
+    Watch(WatchArgs),
     /// Show the peers of this node
     Show,
     /// Dial a peer from now on
@@ -117,7 +122,8 @@ mod tests {
     #[test]
     fn the_commands_of_the_manual_are_there_and_no_others() {
         let names: Vec<_> = names(false).collect();
-        let manual = ["help", "put", "get", "delete", "list", "show", "add", "remove", "members", "status", "exit"];
+        let manual =
+            ["help", "put", "get", "delete", "list", "watch", "show", "add", "remove", "members", "status", "exit"];
         assert_eq!(names, manual);
         assert!(parse(&["use", "2"], true).is_ok());
         assert!(parse(&["use", "2"], false).is_err());

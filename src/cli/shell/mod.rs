@@ -7,14 +7,14 @@ mod words;
 use super::client::Client;
 use super::failure::Failure;
 use super::output::Output;
-use super::{cluster, keys};
+use super::{cluster, keys, watch};
 use crate::runtime::net::CutSwitch;
 use command::ShellCommand;
 use editor::{Lines, Typed};
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// A node of a demo, and its switch.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub(super) struct Shell {
     /// The node in use, in a demo.
     current: usize,
     output: Output,
+    /// Ends what `watch` has begun; it ends with the next line.
+    watching: Option<DropGuard>,
 }
 
 /// Runs a shell on a thread of its own, for it blocks; when it ends, so does the node.
@@ -53,7 +55,7 @@ pub(super) fn spawn(mut shell: Shell, ending: CancellationToken) {
 
 impl Shell {
     pub(super) fn on_node(client: Client, output: Output) -> Self {
-        Self { client, demo: Vec::new(), current: 0, output: Output { shell: true, ..output } }
+        Self { client, demo: Vec::new(), current: 0, output: Output { shell: true, ..output }, watching: None }
     }
 
     /// At the first node, to begin with; a demo has at least one.
@@ -99,6 +101,7 @@ impl Shell {
 
     /// One line. What a command fails with is told, and the shell goes on.
     fn take(&mut self, line: &str) -> Result<ControlFlow<()>, Failure> {
+        self.watching = None;
         let words = match words::split(line) {
             Ok(words) if words.is_empty() => return Ok(ControlFlow::Continue(())),
             Ok(words) => words,
@@ -127,6 +130,10 @@ impl Shell {
             ShellCommand::Get(args) => keys::get(client, args, output),
             ShellCommand::Delete(args) => keys::delete(client, args, output),
             ShellCommand::List(args) => keys::list(client, args, output),
+            ShellCommand::Watch(args) => {
+                self.watching = Some(watch::spawn(client, args, output).drop_guard());
+                Ok(())
+            }
             ShellCommand::Show => cluster::peers(client, output),
             ShellCommand::Add(args) => cluster::add_peer(client, &args.address, output),
             ShellCommand::Remove(args) => cluster::remove_peer(client, &args.peer, output),

@@ -96,15 +96,6 @@ impl Node {
         }
     }
 
-    /// The same of everything.
-    pub fn commit_of_all(&self) -> u64 {
-        match &self.gate {
-            Some(gate) if self.map.has_changed() => gate.next,
-            Some(gate) if gate.sealed.is_some() => gate.next - 1,
-            Some(_) | None => 0,
-        }
-    }
-
     /// How many commits have failed: each took back what was not durable.
     pub fn failed_commits(&self) -> u64 {
         self.gate.as_ref().map_or(0, |gate| gate.failed)
@@ -195,6 +186,7 @@ impl Node {
         gate.recorder.distrust();
         gate.sealed = None;
         self.map.roll_back();
+        self.feed.roll_back(&self.map);
         self.outputs.clear();
         self.set_now(now);
         let links: Vec<LinkId> = self.links.keys().copied().collect();
@@ -245,6 +237,8 @@ impl Node {
     /// A node whose state is kept, with what was kept of it.
     pub(super) fn take_up(&mut self, kept: Kept, now: Now) {
         self.map = kept.map;
+        self.map.set_time(now.wall_ms);
+        self.map.forget_until_now();
         self.void = (kept.void_from, self.map.context().get(self.map.id()));
         self.dials.recall(kept.peers, now.instant);
         self.gate = Some(Gate::new(kept.recorder));
