@@ -1,5 +1,6 @@
 //! Watching at the real binary: what an event looks like, what is told once, who goes on where, and what a reader that does
 //! not read costs. Not responsible for every order of events: the simulator tries those.
+#![cfg(feature = "cli")]
 
 mod common;
 
