@@ -2,7 +2,6 @@
 //! promises of time and cuts. Needs root and `ip`; without, it says so and leaves the rest out.
 //!
 //! The loads run for a few seconds, or for `TIDINGS_SECONDS`.
-#![cfg(feature = "cli")]
 #![cfg(all(feature = "cli", target_os = "linux"))]
 
 mod common;

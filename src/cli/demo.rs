@@ -26,7 +26,7 @@ pub(super) fn run(args: &DemoArgs, output: Output) -> Result<(), Failure> {
 
 async fn serve(count: u16, output: Output) -> Result<(), Failure> {
     let ending = CancellationToken::new();
-    process::end_on_signals(ending.clone())?;
+    process::end_on_signals(ending.clone(), process::Hangup::Ends)?;
     let nodes = start(count, &ending, output).await?;
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         shell::spawn(Shell::on_demo(nodes.iter().map(shown).collect::<Result<_, _>>()?, output), ending.clone());

@@ -28,7 +28,8 @@ pub(super) fn run(flags: Settings, output: Output) -> Result<(), Failure> {
 
 async fn serve(plan: Plan, file: Option<JoinFile>, output: Output) -> Result<(), Failure> {
     let ending = CancellationToken::new();
-    process::end_on_signals(ending.clone())?;
+    let hangup = if file.is_some() { process::Hangup::Reloads } else { process::Hangup::Ends };
+    process::end_on_signals(ending.clone(), hangup)?;
     let listener = bind_http(plan.http).await?;
     let reading = Reading::new(output);
     let node = Running::start(plan.config, listener, plan.access, plan.compat, ending.clone(), reading).await?;

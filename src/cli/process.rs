@@ -19,9 +19,18 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
     result
 }
 
+/// What SIGHUP means: of a process that reads a file, that the file has changed; of any other, that its terminal is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// Somebody else takes it.
+    Reloads,
+    /// It ends the process as SIGTERM does.
+    Ends,
+}
+
 /// The first SIGINT or SIGTERM cancels `ending`, the second ends the process at once.
-pub(super) fn end_on_signals(ending: CancellationToken) -> io::Result<()> {
-    let mut signals = Signals::new()?;
+pub(super) fn end_on_signals(ending: CancellationToken, hangup: Hangup) -> io::Result<()> {
+    let mut signals = Signals::new(hangup)?;
     tokio::spawn(async move {
         signals.next().await;
         ending.cancel();
@@ -35,19 +44,28 @@ pub(super) fn end_on_signals(ending: CancellationToken) -> io::Result<()> {
 struct Signals {
     interrupt: tokio::signal::unix::Signal,
     terminate: tokio::signal::unix::Signal,
+    hangup: Option<tokio::signal::unix::Signal>,
 }
 
 #[cfg(unix)]
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new(hangup: Hangup) -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        let hangup = (hangup == Hangup::Ends).then(|| signal(SignalKind::hangup())).transpose()?;
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 
     async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(signal) => drop(signal.recv().await),
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = hangup => {}
         }
     }
 }
@@ -57,7 +75,7 @@ struct Signals;
 
 #[cfg(not(unix))]
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new(_: Hangup) -> io::Result<Self> {
         Ok(Self)
     }
 

@@ -27,7 +27,7 @@ pub(super) fn run(client: &Client, args: &WatchArgs, output: Output) -> Result<(
     let mut watching = Watching::new(client.clone(), args, output);
     process::block_on(async move {
         let ending = CancellationToken::new();
-        process::end_on_signals(ending.clone())?;
+        process::end_on_signals(ending.clone(), process::Hangup::Ends)?;
         let stop = ending.clone();
         let watch = tokio::task::spawn_blocking(move || watching.run(&stop));
         tokio::select! {

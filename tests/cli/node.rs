@@ -33,7 +33,7 @@ fn a_taken_port_is_named() {
 
 #[test]
 fn signals_end_a_node_in_order() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let mut node = Node::start();
         node.process.signal(signal);
         assert_eq!(node.process.wait().code(), Some(0), "{signal}");

@@ -21,7 +21,7 @@ fn bad_usage_ends_with_2() {
         &["node", "--in-memory", "--http", "here"],
         &["node", "--in-memory", "--tombstone-age", "5"],
         &["demo", "--nodes", "0"],
-        &["watch"],
+        &["watch", "a", "b"],
     ] {
         assert_eq!(code(&run(command)), 2, "{command:?}");
     }
@@ -55,6 +55,7 @@ fn every_command_of_the_manual_is_there_and_explains_itself() {
         "get",
         "delete",
         "list",
+        "watch",
         "import",
         "export",
         "members",

@@ -69,7 +69,7 @@ pub(super) fn run(args: &LoadArgs, output: Output) -> Result<(), Failure> {
     let args = args.clone();
     let report = process::block_on(async move {
         let ending = CancellationToken::new();
-        process::end_on_signals(ending.clone())?;
+        process::end_on_signals(ending.clone(), process::Hangup::Ends)?;
         let plan = Plan { nodes, token, args, prefix, start: Instant::now(), ending };
         let measured = tokio::task::spawn_blocking(move || measure(&plan)).await;
         measured.map_err(|error| Failure::failed(format!("the load has ended by itself: {error}")))?
