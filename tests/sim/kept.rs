@@ -276,10 +276,10 @@ impl Storage {
         };
         assert!(
             durable.context.includes(&said),
-            "it says that it knows {said:?}, and {:?} is durable",
+            "the node says that it knows {said:?}, and {:?} is durable",
             durable.context
         );
-        assert!(bounds.includes(&bound), "it says that it has truncated {bound:?}, and {bounds:?} is durable");
+        assert!(bounds.includes(&bound), "the node says that it has truncated {bound:?}, and {bounds:?} is durable");
     }
 }
 
