@@ -19,6 +19,7 @@ impl World {
     pub(crate) fn read(&mut self, who: usize, key: usize) -> bool {
         let (bytes, node) = (usr(key), &self.members[who].node);
         let durable = node.commit_of(Key::usr(&bytes)) <= node.durable_commit();
+        assert!(durable || node.is_writable(), "a read waits for a disk that takes nothing");
         if durable {
             self.read.extend(node.map().registers(Key::usr(&bytes)).iter().map(|(dot, _)| name(*dot)));
         }

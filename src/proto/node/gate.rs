@@ -89,7 +89,9 @@ impl Node {
     /// The number of the commit that makes durable what the key shows now; 0 if that is durable. A crash before takes back
     /// what it shows.
     pub fn commit_of(&self, key: Key<'_>) -> u64 {
-        match (&self.gate, self.map.change_of(key)) {
+        // A read-only node shows what is durable; its journal has the keys that are to be written again.
+        let gate = self.gate.as_ref().filter(|gate| gate.is_writable());
+        match (gate, self.map.change_of(key)) {
             (Some(gate), Some(Uncommitted::Next)) => gate.next,
             (Some(gate), Some(Uncommitted::UnderWay)) => gate.next - 1,
             (None, _) | (_, None) => 0,
