@@ -164,7 +164,8 @@ impl Store {
     /// [`Error::BadSession`] if it is no token of this cluster.
     pub fn session_of(&self, token: &str) -> Result<Session, Error> {
         let bad = |problem: String| Error::BadSession { problem };
-        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| bad(error.to_string()))?;
+        let none = |_| bad("it is not in the form of one".to_owned());
+        let bytes = URL_SAFE_NO_PAD.decode(token).map_err(none)?;
         Session::decode(&bytes, self.0.key).map_err(|error| bad(error.to_string()))
     }
 

@@ -12,12 +12,14 @@
 //! if it is cut off before its mark has come that far, it reads again.
 
 use crate::crashes::Crashes;
+use crate::dense::Dense;
 use crate::dice::{Dice, for_each_seed};
-use crate::world::{names, usr};
+use crate::world::{START, World, names, usr};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tidings::crdt::Cause;
 use tidings::proto::feed::{Asked, Gap, Seen, Told, Watcher};
+use tidings::proto::time::{Instant, Now};
 use tidings::{CausalContext, Dot, ReplicaId, Session};
 
 /// Why the same may be told of a key again.
@@ -357,6 +359,45 @@ impl Count {
         self.again.iter_mut().zip(other.again).for_each(|(sum, n)| *sum += n);
         self.gaps.iter_mut().zip(other.gaps).for_each(|(sum, n)| *sum += n);
     }
+}
+
+/// The example of `watch.md`: `z` removed `x`, and `z2` replaced `z`. A walk has passed over `z`, and was cut before it came
+/// to `z2`; a node that has only `z` cannot go on from there.
+#[test]
+fn what_a_walk_has_passed_over_is_ahead_of_its_cursor() {
+    let (mut dense, now) = (Dense::new(World::new(2)), Now { instant: Instant::from_micros(0), wall_ms: START });
+    for _ in 0..3 {
+        let who = dense.world.add(now, |config| config.coalesce = std::time::Duration::ZERO);
+        dense.drain(who);
+    }
+    let put = |dense: &mut Dense, who: usize, key: usize| {
+        dense.world.put(who, key, None);
+        dense.drain(who);
+    };
+    let ask = |dense: &mut Dense, who: usize, after: Option<Arc<Seen>>| {
+        let node = &mut dense.world.members[who].node;
+        let mut watcher = node.watch(now, b"", after.map(|seen| Seen::clone(&seen)));
+        (watcher.ask(node, START), watcher)
+    };
+    let (to_one, to_two) = (dense.connect(0, 1), dense.connect(0, 2));
+    put(&mut dense, 0, 0); // x
+    dense.settle(None);
+    let (_, begun) = ask(&mut dense, 2, None);
+    put(&mut dense, 0, 0); // z
+    put(&mut dense, 0, 1);
+    dense.settle(Some(to_one));
+    dense.settle(Some(to_two));
+    put(&mut dense, 1, 0); // z2, which two does not hear of
+    let (Asked::Told(told), _) = ask(&mut dense, 1, Some(begun.seen().clone())) else { panic!("it has it all") };
+    assert_eq!(told.iter().map(|told| &told.key[..]).collect::<Vec<_>>(), [&usr(1)[..], &usr(0)[..]]);
+    let (cut_off, _) = ask(&mut dense, 2, Some(told[0].seen.clone()));
+    assert!(matches!(cut_off, Asked::Lacking), "it goes on without z2: {cut_off:?}");
+    // Node 0 passes it on after a while.
+    dense.settle(None);
+    dense.pass(0, std::time::Duration::from_secs(1));
+    dense.settle(None);
+    let (Asked::Told(rest), _) = ask(&mut dense, 2, Some(told[0].seen.clone())) else { panic!("now it has z2") };
+    assert_eq!(rest.iter().map(|told| (&told.key[..], told.dot)).collect::<Vec<_>>(), [(&usr(0)[..], told[1].dot)]);
 }
 
 #[test]
