@@ -3,7 +3,7 @@
 //!
 //! The node keeps no queue for anybody. It numbers its recent changes in a ring of bounded size ([`Feed`]), as long as
 //! somebody watches; a [`Watcher`] is a position in it, owned by whoever reads, and is told only what is durable. Who has
-//! fallen off the ring, or comes from elsewhere, is told what a walk over the index from dot to key finds ([`walk`]).
+//! fallen off the ring, or comes from elsewhere, is told what a walk over the index from dot to key finds (`walk`).
 //!
 //! What a watcher has been shown is a causal context `C`: of each dot in it, it knows what became of the dot's key. A
 //! node whose `R` covers all that the watcher may have been shown can go on from there: what it has done to a key since
