@@ -1,198 +1,18 @@
-//! Messages to bytes and back: versioned, bounded, never panics. `proto-docs/wire.md` says the same in words.
-//! Not responsible for frames' lengths on a stream: the runtime is.
-//!
-//! Small messages are `bincode`; whatever holds contexts or entries has a layout of its own: entries in columns, dots and
-//! clocks as differences, so that a bulk sync costs little beside the keys and values themselves.
+//! Entries column by column, against a context and a bound of which most entries' own are no change. Not responsible for
+//! where that context comes from.
 
-use super::message::{Begin, Message, Part, Pull};
-use super::wire::{DecodeError, Reader, Writer, checked_counter, checked_key_length, section_of};
-use crate::crdt::{CausalContext, Delta, Dot, Entries, EntryContext, RegisterRow, ReplicaId, Row, Timestamp};
+use super::{Result, bounded};
+use crate::crdt::{CausalContext, Dot, Entries, EntryContext, RegisterRow, ReplicaId, Row, Timestamp};
+use crate::proto::wire::{DecodeError, Reader, Writer, checked_counter, checked_key_length, section_of};
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// The longest frame: a message that a peer sends beyond it breaks the protocol.
-pub const FRAME_BYTES_MAX: usize = 16 << 20;
-
-/// The most entries in one frame, so that a short frame cannot cost much memory. A library [`Delta`] may have more.
-pub const FRAME_ENTRIES_MAX: usize = 1 << 16;
 
 /// The most that the contexts of entries may hold together: each is told as a change of a context that may be large, so
 /// that the length of a frame does not bound them.
 const CONTEXT_CLOCKS_MAX: usize = 1 << 19;
-
-/// Texts of a hello are no longer than this.
-const SMALL_BYTES_MAX: usize = 4096;
-
-type Result<T> = std::result::Result<T, DecodeError>;
-
-const HELLO: u8 = 0;
-const DIGEST: u8 = 1;
-const CONTEXT: u8 = 2;
-const PUSH: u8 = 3;
-const GOODBYE: u8 = 4;
-const PULL: u8 = 5;
-const BEGIN: u8 = 6;
-const LIVE: u8 = 7;
-const DEAD: u8 = 8;
-const CHUNK: u8 = 9;
-const DONE: u8 = 10;
-
-/// The message as bytes. `begun` is the `Begin` of the pull that a chunk belongs to: its contexts are told as what has
-/// changed since.
-pub fn encode(message: &Message, begun: Option<&Begin>) -> Bytes {
-    let mut writer = Writer::default();
-    let nothing = Begin::default();
-    match message {
-        Message::Hello(hello) => small(&mut writer, HELLO, hello),
-        Message::Digest(digest) => small(&mut writer, DIGEST, digest),
-        Message::Goodbye { left } => small(&mut writer, GOODBYE, left),
-        Message::Context { context, replace } => {
-            writer.bytes.push(CONTEXT);
-            writer.flag(*replace);
-            writer.context(context);
-        }
-        Message::Push(delta) => {
-            writer.bytes.push(PUSH);
-            write_delta(&mut writer, delta);
-        }
-        Message::Pull(pull) => {
-            writer.bytes.push(PULL);
-            writer.flag(pull.catch_up);
-            writer.context(&pull.base);
-            writer.dot_set(&pull.have);
-        }
-        Message::Begin(begin) => {
-            writer.bytes.push(BEGIN);
-            writer.flag(begin.catch_up);
-            writer.context(&begin.snapshot);
-            writer.context(&begin.bound);
-        }
-        Message::Live(Part { part, last }) => {
-            writer.bytes.push(LIVE);
-            writer.flag(*last);
-            writer.dot_set(part);
-        }
-        Message::Dead(Part { part, last }) => {
-            writer.bytes.push(DEAD);
-            writer.flag(*last);
-            writer.keys(part.clone());
-        }
-        Message::Chunk(entries) => {
-            writer.bytes.push(CHUNK);
-            let begun = begun.unwrap_or(&nothing);
-            write_entries(&mut writer, entries, &begun.snapshot, &begun.bound);
-        }
-        Message::Done { bound } => {
-            writer.bytes.push(DONE);
-            writer.context_from(&begun.unwrap_or(&nothing).bound, bound);
-        }
-    }
-    writer.bytes.into()
-}
-
-/// The message from its bytes, which it goes on to share. `begun` as in [`encode`].
-pub fn decode(frame: &Bytes, begun: Option<&Begin>) -> Result<Message> {
-    bounded("bytes of a frame", frame.len(), FRAME_BYTES_MAX)?;
-    let mut reader = Reader::new(frame);
-    let nothing = Begin::default();
-    let begun = begun.unwrap_or(&nothing);
-    let message = match reader.byte()? {
-        HELLO => Message::Hello(read_small(&mut reader, HELLO)?),
-        DIGEST => Message::Digest(read_small(&mut reader, DIGEST)?),
-        CONTEXT => Message::Context { replace: reader.flag()?, context: reader.context()? },
-        PUSH => Message::Push(read_delta(&mut reader, frame, FRAME_ENTRIES_MAX)?),
-        GOODBYE => Message::Goodbye { left: read_small(&mut reader, GOODBYE)? },
-        PULL => Message::Pull(Pull { catch_up: reader.flag()?, base: reader.context()?, have: reader.dot_set()? }),
-        BEGIN => {
-            Message::Begin(Begin { catch_up: reader.flag()?, snapshot: reader.context()?, bound: reader.context()? })
-        }
-        LIVE => Message::Live(Part { last: reader.flag()?, part: reader.dot_set()? }),
-        DEAD => Message::Dead(Part { last: reader.flag()?, part: reader.keys()? }),
-        CHUNK => Message::Chunk(read_entries(&mut reader, frame, FRAME_ENTRIES_MAX, &begun.snapshot, &begun.bound)?),
-        DONE => Message::Done { bound: reader.context_from(&begun.bound)? },
-        _ => return Err(DecodeError::Invalid("a message of an unknown kind")),
-    };
-    reader.end()?;
-    Ok(message)
-}
-
-/// The version of an encoded [`Delta`], its first byte.
-const DELTA_VERSION: u8 = 1;
-
-impl Delta {
-    /// The delta as bytes. Cost: linear; about three bytes for each entry beside its key and value.
-    pub fn encode(&self) -> Bytes {
-        let mut writer = Writer::default();
-        writer.bytes.push(DELTA_VERSION);
-        write_delta(&mut writer, self);
-        writer.bytes.into()
-    }
-
-    /// The delta from its bytes. Never panics; takes at most some 110 times their memory, whoever made them, and 32 MiB
-    /// for the contexts of entries from syncs that were cut off: a delta with more of them is refused.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let frame = Bytes::copy_from_slice(bytes);
-        let mut reader = Reader::new(&frame);
-        if reader.byte()? != DELTA_VERSION {
-            return Err(DecodeError::Invalid("a delta of another version"));
-        }
-        let delta = read_delta(&mut reader, &frame, usize::MAX)?;
-        reader.end()?;
-        Ok(delta)
-    }
-}
-
-fn bincode_config() -> impl bincode::config::Config {
-    // Counts sizes in memory, not on the wire, hence the factor.
-    bincode::config::standard().with_limit::<{ 8 * SMALL_BYTES_MAX }>()
-}
-
-fn small(writer: &mut Writer, kind: u8, message: &impl Serialize) {
-    writer.bytes.push(kind);
-    let bytes = bincode::serde::encode_to_vec(message, bincode_config()).expect("plain structs encode");
-    writer.bytes.extend_from_slice(&bytes);
-}
-
-/// Takes only the bytes that encoding gives: bincode itself accepts more than one form of a number.
-fn read_small<T: Serialize + DeserializeOwned>(reader: &mut Reader<'_>, kind: u8) -> Result<T> {
-    let rest = reader.rest();
-    bounded("bytes of a small message", rest.len(), SMALL_BYTES_MAX)?;
-    let (message, read) = bincode::serde::decode_from_slice(rest, bincode_config())
-        .map_err(|_| DecodeError::Invalid("a small message that does not decode"))?;
-    let mut again = Writer::default();
-    small(&mut again, kind, &message);
-    if again.bytes[1..] != rest[..read] {
-        return Err(DecodeError::Invalid("a small message in another form than its own"));
-    }
-    reader.skip(read);
-    Ok(message)
-}
-
-fn write_delta(writer: &mut Writer, delta: &Delta) {
-    writer.context(&delta.base);
-    writer.context_from(&delta.base, &delta.snapshot);
-    writer.context(&delta.bound);
-    writer.flag(delta.live.is_some());
-    if let Some(live) = &delta.live {
-        writer.dot_set(live);
-    }
-    write_entries(writer, &delta.entries, &delta.snapshot, &delta.bound);
-}
-
-fn read_delta(reader: &mut Reader<'_>, frame: &Bytes, entries_max: usize) -> Result<Delta> {
-    let base = reader.context()?;
-    let snapshot = reader.context_from(&base)?;
-    let bound = reader.context()?;
-    let live = if reader.flag()? { Some(reader.dot_set()?) } else { None };
-    let entries = read_entries(reader, frame, entries_max, &snapshot, &bound)?;
-    Ok(Delta { base, snapshot, bound, live, entries })
-}
-
 /// `context` and `bound` are what the contexts of the entries are told as changes of.
-fn write_entries(writer: &mut Writer, entries: &Entries, context: &CausalContext, bound: &CausalContext) {
+pub(super) fn write_entries(writer: &mut Writer, entries: &Entries, context: &CausalContext, bound: &CausalContext) {
     writer.bytes.reserve(entries.buffer.len() + 8 * entries.rows.len());
     writer.count(entries.contexts.len());
     for pair in &entries.contexts {
@@ -259,7 +79,7 @@ fn write_replicas(writer: &mut Writer, entries: &Entries) {
     writer.column(first.into_iter());
 }
 
-fn read_entries(
+pub(super) fn read_entries(
     reader: &mut Reader<'_>,
     frame: &Bytes,
     entries_max: usize,
@@ -277,10 +97,6 @@ fn read_entries(
     }
     check_dots(&rows, &registers, &contexts)?;
     Ok(Entries { contexts, rows, registers, buffer: frame.clone() })
-}
-
-fn bounded(what: &'static str, got: usize, max: usize) -> Result<()> {
-    if got > max { Err(DecodeError::TooLarge { what, got: got as u64, max: max as u64 }) } else { Ok(()) }
 }
 
 fn read_contexts(
