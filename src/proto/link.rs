@@ -4,7 +4,7 @@
 use super::message::Hello;
 use super::sync::{Receiver, Sender};
 use super::time::Instant;
-use crate::crdt::{CausalContext, ReplicaId};
+use crate::crdt::{CausalContext, Delta, ReplicaId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
@@ -54,12 +54,18 @@ pub(crate) struct Link {
     /// A push was refused because of a catch-up: the peer has to be told what this node has.
     pub(crate) refused: bool,
     pub(crate) sending: BTreeMap<u64, Sending>,
+    /// What the peer will have once a pull of its own is over: pushes build on it already.
+    pub(crate) expected: Option<Expected>,
+    /// Pushes that build on what a pull is bringing here: they are joined, and count once it is over.
+    pub(crate) deferred: Option<Deferred>,
     next_channel: u64,
     pub(crate) last_heard: Instant,
     /// Frames of other channels that have overtaken the hello: streams are ordered in themselves only.
     pub(crate) early: Vec<(u64, Bytes)>,
     /// Pushes of a peer that was heard again after a silence, to be joined later.
-    pub(crate) held: Vec<Bytes>,
+    pub(crate) held: Vec<Delta>,
+    /// How long the frames of those were.
+    pub(crate) held_bytes: usize,
     /// Closed from this side for a reason that says nothing about the peer's health.
     pub(crate) closing: bool,
 }
@@ -80,6 +86,33 @@ pub(crate) struct Sending {
     pub(crate) in_flight: usize,
 }
 
+/// See [`Link::expected`].
+#[derive(Debug)]
+pub(crate) struct Expected {
+    /// Of the pull.
+    pub(crate) channel: u64,
+    /// Its snapshot, and those of the pushes since.
+    pub(crate) context: CausalContext,
+}
+
+/// See [`Link::deferred`]: a chain of pushes, each of which builds on the one before.
+#[derive(Debug)]
+pub(crate) struct Deferred {
+    /// What the first builds on.
+    pub(crate) base: CausalContext,
+    /// What the last brings.
+    pub(crate) snapshot: CausalContext,
+}
+
+impl Deferred {
+    /// The next push of the chain, if it is one.
+    pub(crate) fn extend(&mut self, base: &CausalContext, snapshot: &CausalContext) {
+        if self.snapshot.includes(base) || self.base.includes(base) {
+            self.snapshot.join(snapshot);
+        }
+    }
+}
+
 impl Link {
     pub(crate) fn new(address: String, dialed: bool, identity: ReplicaId, now: Instant) -> Self {
         Self {
@@ -96,10 +129,13 @@ impl Link {
             pull_wanted: false,
             refused: false,
             sending: BTreeMap::new(),
+            expected: None,
+            deferred: None,
             next_channel: if dialed { 1 } else { 2 },
             last_heard: now,
             early: Vec::new(),
             held: Vec::new(),
+            held_bytes: 0,
             closing: false,
         }
     }
@@ -126,6 +162,34 @@ impl Link {
             Some(known) => known.join(context),
             None => self.known = Some(context.clone()),
         }
+    }
+
+    /// What a push may build on; `None` while that is not known, or the peer has asked for a pull that has not begun.
+    pub(crate) fn push_base(&self) -> Option<CausalContext> {
+        let mut base = self.known.clone()?;
+        match &self.expected {
+            Some(expected) => base.join(&expected.context),
+            None if !self.sending.is_empty() => return None,
+            None => {}
+        }
+        Some(base)
+    }
+
+    /// A push has brought the peer to this, if it has what the push builds on.
+    pub(crate) fn on_pushed(&mut self, context: &CausalContext) {
+        match &mut self.expected {
+            Some(expected) => expected.context.join(context),
+            None => self.learn(context),
+        }
+    }
+
+    /// A pull of the peer is over, with its end or without.
+    pub(crate) fn end_sending(&mut self, channel: u64, done: bool) {
+        self.sending.remove(&channel);
+        if let Some(expected) = self.expected.take_if(|expected| expected.channel == channel && done) {
+            self.learn(&expected.context);
+        }
+        self.expected.take_if(|expected| expected.channel == channel);
     }
 
     pub(crate) fn mode(&self) -> LinkMode {

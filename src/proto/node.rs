@@ -448,6 +448,7 @@ impl Node {
             self.learn_addresses();
         }
         self.flush_feed();
+        self.take_in_deferred();
         self.start_wanted_pulls();
         self.spread();
     }
@@ -456,9 +457,6 @@ impl Node {
         self.any_version += 1;
         self.own_version = self.any_version;
         self.note_write(key);
-        for sending in self.links.values_mut().flat_map(|link| link.sending.values_mut()) {
-            sending.sender.on_write(key);
-        }
     }
 
     fn on_change(&mut self, change: &Change) {

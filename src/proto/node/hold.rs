@@ -5,10 +5,9 @@
 //! this node's own writes go out.
 
 use super::{Node, Output};
-use crate::crdt::ReplicaId;
-use crate::proto::link::{CONTROL, Link, LinkId};
+use crate::crdt::{Delta, ReplicaId};
+use crate::proto::link::{Link, LinkId};
 use crate::proto::time::Instant;
-use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tracing::debug;
@@ -81,15 +80,15 @@ impl Node {
         self.holding.0.get(&state.identity).is_some_and(|peer| peer.until.is_some_and(|until| self.now.instant < until))
     }
 
-    /// Holds a push.
-    pub(super) fn hold(&mut self, link: LinkId, frame: &Bytes) {
+    /// Holds a push, whose frame was so long.
+    pub(super) fn hold(&mut self, link: LinkId, push: Delta, bytes: usize) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        let bytes: usize = state.held.iter().map(Bytes::len).sum();
-        if state.held.len() < HELD_FRAMES_MAX && bytes + frame.len() <= HELD_BYTES_MAX {
-            state.held.push(frame.clone());
+        if state.held.len() < HELD_FRAMES_MAX && state.held_bytes + bytes <= HELD_BYTES_MAX {
+            state.held.push(push);
+            state.held_bytes += bytes;
         } else {
             // A push builds on those before it: without one of them the others are of little use.
-            state.held.clear();
+            (state.held, state.held_bytes) = (Vec::new(), 0);
             state.pull_wanted = true;
         }
     }
@@ -114,18 +113,22 @@ impl Node {
         for id in due {
             debug!(peer = %id, "what it sent is joined");
             let of_peer = self.links.iter_mut().filter(|(_, state)| state.identity == id && state.is_up());
-            let held: Vec<_> = of_peer.map(|(link, state)| (*link, std::mem::take(&mut state.held))).collect();
-            held.into_iter().for_each(|(link, frames)| self.take_in(link, &frames));
+            let held = of_peer.map(|(link, state)| {
+                state.held_bytes = 0;
+                (*link, std::mem::take(&mut state.held))
+            });
+            let held: Vec<_> = held.collect();
+            held.into_iter().for_each(|(link, pushes)| self.take_in(link, pushes));
         }
     }
 
-    fn take_in(&mut self, link: LinkId, frames: &[Bytes]) {
-        for frame in frames {
+    fn take_in(&mut self, link: LinkId, pushes: Vec<Delta>) {
+        for push in pushes {
             let open = |state: &&Link| !state.closing;
             if self.links.get(&link).filter(open).is_none() {
                 return;
             }
-            let result = self.on_message(link, CONTROL, frame);
+            let result = self.on_push(link, push);
             self.close_if_broken(link, result);
         }
     }

@@ -97,8 +97,8 @@ impl Node {
                 Ok(())
             }
             Message::Context { context, replace } => self.on_context(link, context, replace),
-            Message::Push(_) if self.is_held(link) => {
-                self.hold(link, frame);
+            Message::Push(delta) if self.is_held(link) => {
+                self.hold(link, delta, frame.len());
                 Ok(())
             }
             Message::Push(delta) => self.on_push(link, delta),
@@ -223,10 +223,10 @@ impl Node {
         Ok(())
     }
 
-    fn on_push(&mut self, link: LinkId, delta: Delta) -> Result<(), Broken> {
+    pub(super) fn on_push(&mut self, link: LinkId, delta: Delta) -> Result<(), Broken> {
         self.check_claims(delta.snapshot())?;
         delta.entries().contexts().iter().try_for_each(|pair| self.check_claims(&pair.context))?;
-        let snapshot = delta.snapshot().clone();
+        let (base, snapshot) = (delta.base().clone(), delta.snapshot().clone());
         let excluded = self.catching_up.is_some() || !self.is_writable();
         if let Some(state) = self.links.get_mut(&link) {
             state.learn(&snapshot);
@@ -242,8 +242,7 @@ impl Node {
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
         if !merged.missing.is_empty() {
-            let context = self.map.context().clone();
-            self.send(link, CONTROL, &Message::Context { context, replace: true }, None);
+            self.defer(link, base, snapshot);
         }
         Ok(())
     }

@@ -1,9 +1,9 @@
 //! Syncs: when to pull, RULE 4, and the frames of both sides. Not responsible for what they do to the map: `sync` is.
 
 use super::{Node, Output};
-use crate::crdt::{Audit, Change};
+use crate::crdt::{Audit, CausalContext, Change};
 use crate::proto::codec;
-use crate::proto::link::{LinkId, Pulling, Sending};
+use crate::proto::link::{CONTROL, Deferred, Expected, LinkId, Pulling, Sending};
 use crate::proto::message::Message;
 use crate::proto::sync::{Receiver, Sender, Step};
 use crate::proto::time::Instant;
@@ -124,6 +124,40 @@ impl Node {
         }
     }
 
+    /// A push builds on what this node has not got. If it is pulling from that peer, that is probably what the pull brings:
+    /// the entries are joined, pending, and the snapshot counts when the pull is over. Otherwise the peer believed too much.
+    pub(super) fn defer(&mut self, link: LinkId, base: CausalContext, snapshot: CausalContext) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        if state.pull.is_none() {
+            return self.correct(link);
+        }
+        match &mut state.deferred {
+            Some(deferred) => deferred.extend(&base, &snapshot),
+            None => state.deferred = Some(Deferred { base, snapshot }),
+        }
+    }
+
+    /// Pulls that pushes were deferred for are over, in whatever way.
+    pub(super) fn take_in_deferred(&mut self) {
+        let over = self.links.iter_mut().filter(|(_, state)| state.pull.is_none() && state.deferred.is_some());
+        let over: Vec<_> = over.filter_map(|(link, state)| Some((*link, state.deferred.take()?))).collect();
+        for (link, deferred) in over {
+            if !self.map.context().includes(&deferred.base) {
+                self.correct(link);
+            } else if self.is_writable() {
+                let before = self.map.context().clone();
+                self.map.incorporate(&deferred.snapshot);
+                self.on_context_grown(&before);
+            }
+        }
+    }
+
+    /// Tells a peer what this node has, in place of what it believed.
+    fn correct(&mut self, link: LinkId) {
+        let context = self.map.context().clone();
+        self.send(link, CONTROL, &Message::Context { context, replace: true }, None);
+    }
+
     fn on_pulled(&mut self, link: LinkId, channel: u64, pull: &Pulling) {
         self.synced_once = true;
         if let Some(state) = self.links.get_mut(&link) {
@@ -196,9 +230,13 @@ impl Node {
             sending.in_flight += 1;
             let begun = sending.sender.begin().clone();
             let finished = sending.sender.is_finished();
+            if matches!(message, Message::Begin(_)) {
+                // All of the snapshot goes with the pull: only what is written from now on is pushed.
+                state.expected = Some(Expected { channel, context: begun.snapshot.clone() });
+                state.pushed = self.any_version;
+            }
             if finished {
-                state.sending.remove(&channel);
-                state.learn(&begun.snapshot);
+                state.end_sending(channel, true);
             }
             self.send(link, channel, &message, Some(&begun));
             if finished {
@@ -214,7 +252,7 @@ impl Node {
         let Some(state) = self.links.get_mut(&link) else { return };
         if state.is_theirs(channel) {
             // The receiver wants nothing more, whether it has all or gave up. It never only ends its own side.
-            state.sending.remove(&channel);
+            state.end_sending(channel, false);
         } else if state.pull.take_if(|pull| pull.channel == channel).is_some() {
             state.pull_wanted = true;
             self.end_catch_up(link, channel);
@@ -226,6 +264,7 @@ impl Node {
     pub(super) fn drop_syncs(&mut self, link: LinkId) {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.sending.clear();
+        (state.expected, state.deferred) = (None, None);
         state.pull_wanted = false;
         state.pull = None;
         // Also of a pull whose last frame broke the protocol, and which is no longer there.

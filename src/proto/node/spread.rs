@@ -39,13 +39,14 @@ impl Node {
         links.flat_map(|link| [self.push_due(link), self.announce_due(link)]).flatten().min()
     }
 
-    /// When the link is due a push: at once what was written here, after a while what others wrote. Never while the peer
-    /// pulls, which brings it the same; nor before the transport has taken the last one.
+    /// When the link is due a push: at once what was written here, after a while what others wrote; not before the
+    /// transport has taken the last one. While the peer pulls, pushes build on what the pull will have brought it to, and
+    /// go before it: it is of lower priority.
     fn push_due(&self, link: LinkId) -> Option<Instant> {
         let state = self.links.get(&link)?;
         state.known.as_ref()?;
-        let busy = state.control_in_flight >= CONTROL_IN_FLIGHT_MAX || !state.sending.is_empty();
-        if busy || state.pushed >= self.any_version {
+        let pull_begins = state.expected.is_none() && !state.sending.is_empty();
+        if state.control_in_flight >= CONTROL_IN_FLIGHT_MAX || pull_begins || state.pushed >= self.any_version {
             return None;
         }
         let fresh = state.pushed < self.own_version;
@@ -56,7 +57,7 @@ impl Node {
     fn push(&mut self, link: LinkId) {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
-        let Some(known) = state.known.clone() else { return };
+        let Some(known) = state.push_base() else { return };
         state.pushed = version;
         if known.includes(self.map.context()) {
             return;
@@ -69,7 +70,7 @@ impl Node {
             Some(delta) => {
                 self.send(link, CONTROL, &Message::Push(delta), None);
                 if let Some(state) = self.links.get_mut(&link) {
-                    state.learn(self.map.context());
+                    state.on_pushed(self.map.context());
                     state.announced = version;
                 }
             }
