@@ -83,6 +83,8 @@ Example:
   tidings status --http 10.0.0.1:7480 --json"
     )]
     Status(ClientArgs),
+    /// Say why two nodes differ, and what a sync between them would cost
+    Doctor(DoctorArgs),
     /// Take a node out of its cluster, and end it
     #[command(
         after_help = "The others are told that it is gone for good; its writes stay with them. To stop a node for a while, \
@@ -314,6 +316,23 @@ pub(super) struct RemoveArgs {
     /// Its address or replica id, as `tidings peers` shows them
     #[arg(value_name = "ADDR|ID")]
     pub(super) peer: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each node is asked what the other lacks of what it has: whose writes, how many, under which keys, and how many \
+bytes a sync would bring. Nothing is changed, and nothing of it goes over the link between the two.
+
+Example:
+  tidings doctor --http 10.0.0.1:7480 --http 10.0.0.2:7480"
+)]
+pub(super) struct DoctorArgs {
+    /// A node, IP:PORT or http://IP:PORT; to be given twice
+    #[arg(long, value_name = "ADDR", required = true)]
+    pub(super) http: Vec<String>,
+    /// A file that holds the token of both
+    #[arg(long, value_name = "FILE")]
+    pub(super) http_token_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

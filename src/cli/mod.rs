@@ -18,6 +18,7 @@ mod client;
 mod cluster;
 mod config;
 mod demo;
+mod doctor;
 mod failure;
 mod file;
 mod keys;
@@ -95,6 +96,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Members(args) => cluster::members(&Client::open(&args)?, output),
         Command::Peers(args) => peers(&args, output),
         Command::Status(args) => cluster::status(&Client::open(&args)?, output),
+        Command::Doctor(args) => doctor::doctor(&args, output),
         Command::Leave(args) => cluster::leave(&Client::open(&args)?, output),
         Command::Load(args) => load::run(&args, output),
         Command::Secret(SecretCommand::New) => new_secret(output),

@@ -16,6 +16,7 @@ mod cache;
 mod checkpoint;
 mod cluster;
 mod compat;
+mod diff;
 pub(crate) mod duration;
 mod error;
 mod health;

@@ -1,7 +1,7 @@
 //! Which routes there are: one table, of which the router is built and to which `openapi.json` is held equal. Not
 //! responsible for what they answer.
 
-use super::{App, checkpoint, cluster, health, reading, transfer, watch, writing};
+use super::{App, checkpoint, cluster, diff, health, reading, transfer, watch, writing};
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -59,6 +59,7 @@ pub(super) fn all() -> Vec<Route> {
         at_once("/v1/peers", [Get.by(cluster::peers), Post.by(cluster::add_peer)]),
         at_once("/v1/peers/{peer}", [Delete.by(cluster::remove_peer)]),
         at_once("/v1/status", [Get.by(cluster::status)]),
+        at_once("/v1/diff", [Get.by(diff::side), Post.by(diff::difference)]),
         at_once("/v1/leave", [Post.by(cluster::leave)]),
         stream("/v1/import", [Post.by(transfer::import)]),
         stream("/v1/watch", [Get.by(watch::watch)]),

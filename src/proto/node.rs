@@ -7,9 +7,10 @@
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
 //! `node/feed.rs` what is noted for watchers, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
-//! the cluster, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
+//! the cluster, `node/diagnosis.rs` how it differs from another node, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
+mod diagnosis;
 mod feed;
 mod gate;
 mod hold;
@@ -38,6 +39,7 @@ use http_view::Unanswered;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::error;
 
+pub use diagnosis::{Difference, Side};
 pub use http_view::Listing;
 pub use sessions::StandIn;
 

@@ -4,6 +4,7 @@ use super::{Store, millis};
 use crate::Error;
 use crate::crdt::ReplicaId;
 use crate::proto::link::{LinkId, LinkMode as NodeLinkMode};
+use crate::proto::node::{Difference, Side};
 use crate::runtime::command::Command;
 use crate::runtime::net::LinkStats;
 use crate::status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
@@ -108,6 +109,16 @@ impl Store {
             dots: DotsStatus { new: received.new, known: received.known, void: received.void },
             storage: self.storage_status(),
         }
+    }
+
+    /// What another node needs to know of this one to say how the two differ. See [`difference`](Self::difference).
+    pub(crate) fn side(&self) -> Side {
+        self.0.shared.node().side()
+    }
+
+    /// What another node, which has said this of itself, lacks of what this one has. Costs what differs.
+    pub(crate) fn difference(&self, theirs: &Side) -> Difference {
+        self.0.shared.node().difference(theirs)
     }
 
     fn storage_status(&self) -> StorageStatus {

@@ -240,11 +240,15 @@ fn a_fresh_write_overtakes_the_rest_of_a_pull() {
     dense.deliver(Way { link, side: 1, channel: 2 });
     (0..10).for_each(|_| dense.deliver(bulk));
     let fresh = put(&mut dense, A, keys - 1);
-    // Two frames had been made before it.
-    (0..3).for_each(|_| dense.deliver(bulk));
+    let control = Way { link, side: 0, channel: CONTROL };
+    while dense.ways(Some(link)).contains(&control) {
+        dense.deliver(control);
+    }
     assert_eq!(dense.world.get(B, keys - 1), Some(fresh));
     assert!(dense.world.map(B).counts().keys < 30, "and the rest is still to come");
+    assert!(dense.world.map(B).pending() > 0, "and its context waits for that");
     dense.settle(None);
+    assert_eq!(dense.world.map(B).pending(), 0);
     all_agree(&dense, &[A, B]);
 }
 

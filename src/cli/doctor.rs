@@ -1,0 +1,160 @@
+//! Why two nodes differ, and what a sync would cost. Not responsible for comparing: each node does, with what the other
+//! says of itself.
+
+use super::args::{ClientArgs, DoctorArgs};
+use super::client::Client;
+use super::failure::Failure;
+use super::output::{Output, printable};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+/// So many keys are named; `--json` has all that the nodes tell.
+const KEYS_SHOWN_MAX: usize = 10;
+
+/// A node, and what it says of itself.
+struct Patient {
+    client: Client,
+    text: String,
+    side: Side,
+}
+
+#[derive(Deserialize)]
+struct Side {
+    id: String,
+    name: String,
+    pending: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Difference {
+    replicas: Vec<Replica>,
+    dots: u64,
+    entries: u64,
+    dead: Option<u64>,
+    keys: Vec<Key>,
+    catch_up: bool,
+    bytes: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Replica {
+    id: String,
+    theirs: u64,
+    ours: u64,
+}
+
+#[derive(Deserialize, Serialize)]
+struct Key {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_base64: Option<String>,
+    section: String,
+}
+
+impl Key {
+    fn shown(&self) -> String {
+        let bytes = match (&self.key, &self.key_base64) {
+            (Some(key), _) => key.clone().into_bytes(),
+            (None, coded) => STANDARD.decode(coded.as_deref().unwrap_or_default()).unwrap_or_default(),
+        };
+        let prefix = if self.section == "sys" { "sys: " } else { "" };
+        format!("{prefix}{}", printable(&bytes))
+    }
+}
+
+impl Difference {
+    fn is_empty(&self) -> bool {
+        self.dots == 0 && self.entries == 0 && self.dead == Some(0)
+    }
+}
+
+pub(super) fn doctor(args: &DoctorArgs, output: Output) -> Result<(), Failure> {
+    let [one, other] = args.http.as_slice() else {
+        return Err(Failure::usage("doctor compares two nodes: give --http twice, once for each".to_owned()));
+    };
+    let (one, other) = (patient(one, args)?, patient(other, args)?);
+    if one.side.id == other.side.id {
+        return Err(Failure::usage(format!("both addresses lead to the same node, {}", one.side.id)));
+    }
+    // What each has that the other lacks.
+    let (of_one, of_other) = (compare(&one, &other)?, compare(&other, &one)?);
+    if output.json {
+        let text = json!({
+            "nodes": [one.id_and_name(), other.id_and_name()],
+            "lacks": [of_other, of_one],
+        });
+        return output.line(&text.to_string());
+    }
+    if of_one.is_empty() && of_other.is_empty() {
+        return output.line(&format!("{} and {} hold the same", one.name(), other.name()));
+    }
+    tell(&other, &one, &of_one, output)?;
+    tell(&one, &other, &of_other, output)
+}
+
+fn patient(address: &str, args: &DoctorArgs) -> Result<Patient, Failure> {
+    let args = ClientArgs { http: Some(address.to_owned()), http_token_file: args.http_token_file.clone() };
+    let client = Client::open(&args)?;
+    let text = client.get_text("/v1/diff")?;
+    let side = client.parse(text.as_bytes())?;
+    Ok(Patient { client, text, side })
+}
+
+/// What `at` has that `other` lacks.
+fn compare(at: &Patient, other: &Patient) -> Result<Difference, Failure> {
+    let response = at.client.expect(at.client.post("/v1/diff", other.text.as_bytes())?)?;
+    at.client.json(response)
+}
+
+impl Patient {
+    fn name(&self) -> String {
+        printable(self.side.name.as_bytes())
+    }
+
+    fn id_and_name(&self) -> Value {
+        json!({ "id": self.side.id, "name": self.side.name, "pending": self.side.pending })
+    }
+}
+
+/// What one node lacks of the other.
+fn tell(who: &Patient, of: &Patient, difference: &Difference, output: Output) -> Result<(), Failure> {
+    let (who, of, pending) = (who.name(), of.name(), who.side.pending);
+    if difference.is_empty() {
+        return output.line(&format!("{who} lacks nothing that {of} has"));
+    }
+    output.line(&format!("{who} lacks {} of what {of} has:", counted(difference.dots, "write")))?;
+    let rows = difference.replicas.iter().map(|replica| {
+        let Replica { id, theirs, ours } = replica;
+        vec![id.clone(), theirs.to_string(), ours.to_string(), ours.saturating_sub(*theirs).to_string()]
+    });
+    if !difference.replicas.is_empty() {
+        output.table(&["written by", &format!("{who} has"), &format!("{of} has"), "lacking"], rows)?;
+    }
+    match difference.dead {
+        Some(0) => {}
+        Some(dead) => {
+            output.line(&format!("{of} has deleted, or replaced, {} that {who} still has", counted(dead, "write")))?
+        }
+        None => {
+            output.line(&format!("{of} has deleted more of what {who} still has than can be told without a sync"))?
+        }
+    }
+    let keys: Vec<String> = difference.keys.iter().take(KEYS_SHOWN_MAX).map(Key::shown).collect();
+    let more = difference.entries.max(difference.keys.len() as u64).saturating_sub(keys.len() as u64);
+    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    if !keys.is_empty() {
+        output.line(&format!("keys: {}{and_more}", keys.join(", ")))?;
+    }
+    if pending > 0 {
+        output.line(&format!("{} of {who} wait for a sync that was cut off to go on", counted(pending, "key")))?;
+    }
+    let way = if difference.catch_up { "a sync, with a comparison of what both hold," } else { "a sync" };
+    output.line(&format!("{way} would take about {} bytes", difference.bytes))
+}
+
+fn counted(number: u64, thing: &str) -> String {
+    if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
+}
