@@ -20,6 +20,7 @@ mod look;
 #[path = "../oracle/mod.rs"]
 mod oracle;
 
+mod away;
 mod clients;
 mod clones;
 mod clusters;
