@@ -32,8 +32,9 @@ struct Difference {
     replicas: Vec<Replica>,
     dots: u64,
     entries: u64,
-    dead: Option<u64>,
     keys: Vec<Key>,
+    gone: Option<u64>,
+    stale: Vec<Key>,
     catch_up: bool,
     bytes: u64,
 }
@@ -67,7 +68,7 @@ impl Key {
 
 impl Difference {
     fn is_empty(&self) -> bool {
-        self.dots == 0 && self.entries == 0 && self.dead == Some(0)
+        self.dots == 0 && self.entries == 0 && self.gone == Some(0)
     }
 }
 
@@ -91,8 +92,8 @@ pub(super) fn doctor(args: &DoctorArgs, output: Output) -> Result<(), Failure> {
     if of_one.is_empty() && of_other.is_empty() {
         return output.line(&format!("{} and {} hold the same", one.name(), other.name()));
     }
-    tell(&other, &one, &of_one, output)?;
-    tell(&one, &other, &of_other, output)
+    tell(&other, &one, &of_one, &of_other.stale, output)?;
+    tell(&one, &other, &of_other, &of_one.stale, output)
 }
 
 fn patient(address: &str, args: &DoctorArgs) -> Result<Patient, Failure> {
@@ -119,13 +120,13 @@ impl Patient {
     }
 }
 
-/// What one node lacks of the other.
-fn tell(who: &Patient, of: &Patient, difference: &Difference, output: Output) -> Result<(), Failure> {
+/// What one node lacks of the other, and which keys it still shows that the other has deleted.
+fn tell(who: &Patient, of: &Patient, difference: &Difference, stale: &[Key], output: Output) -> Result<(), Failure> {
     let (who, of, pending) = (who.name(), of.name(), who.side.pending);
     if difference.is_empty() {
         return output.line(&format!("{who} lacks nothing that {of} has"));
     }
-    output.line(&format!("{who} lacks {} of what {of} has:", counted(difference.dots, "write")))?;
+    output.line(&format!("{who} lacks {} of {of}:", counted(difference.dots, "write")))?;
     let rows = difference.replicas.iter().map(|replica| {
         let Replica { id, theirs, ours } = replica;
         vec![id.clone(), theirs.to_string(), ours.to_string(), ours.saturating_sub(*theirs).to_string()]
@@ -133,26 +134,30 @@ fn tell(who: &Patient, of: &Patient, difference: &Difference, output: Output) ->
     if !difference.replicas.is_empty() {
         output.table(&["written by", &format!("{who} has"), &format!("{of} has"), "lacking"], rows)?;
     }
-    match difference.dead {
-        Some(0) => {}
-        Some(dead) => {
-            output.line(&format!("{of} has deleted, or replaced, {} that {who} still has", counted(dead, "write")))?
-        }
-        None => {
-            output.line(&format!("{of} has deleted more of what {who} still has than can be told without a sync"))?
-        }
+    if !difference.keys.is_empty() {
+        output.line(&format!("keys: {}", listed(&difference.keys, difference.entries)))?;
     }
-    let keys: Vec<String> = difference.keys.iter().take(KEYS_SHOWN_MAX).map(Key::shown).collect();
-    let more = difference.entries.max(difference.keys.len() as u64).saturating_sub(keys.len() as u64);
-    let and_more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    if !keys.is_empty() {
-        output.line(&format!("keys: {}{and_more}", keys.join(", ")))?;
+    match difference.gone {
+        Some(0) => {}
+        Some(_) if stale.is_empty() => {}
+        Some(gone) => output.line(&format!("{who} still has what {of} has deleted: {}", listed(stale, gone)))?,
+        None => {
+            output.line(&format!("{who} still has more of what {of} has deleted than can be told without a sync"))?
+        }
     }
     if pending > 0 {
         output.line(&format!("{} of {who} wait for a sync that was cut off to go on", counted(pending, "key")))?;
     }
     let way = if difference.catch_up { "a sync, with a comparison of what both hold," } else { "a sync" };
     output.line(&format!("{way} would take about {} bytes", difference.bytes))
+}
+
+fn listed(keys: &[Key], all: u64) -> String {
+    let named: Vec<String> = keys.iter().take(KEYS_SHOWN_MAX).map(Key::shown).collect();
+    match all.max(keys.len() as u64) - named.len() as u64 {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
+    }
 }
 
 fn counted(number: u64, thing: &str) -> String {

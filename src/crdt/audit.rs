@@ -1,6 +1,6 @@
 //! Keyed sums that tell at the cost of a few bytes whether two replicas agree. Not responsible for what to do if not.
 
-use super::{CausalContext, Dot, Key};
+use super::{CausalContext, Dot, Key, ReplicaId};
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
@@ -37,6 +37,22 @@ impl AuditKey {
         hasher.finish()
     }
 
+    /// Where the elements of a replica's dots begin.
+    pub(super) fn of_replica(&self, replica: ReplicaId) -> u64 {
+        self.hash(6, |hasher| hasher.write(replica.as_bytes()))
+    }
+
+    /// The element of a dot: a number that stands for it.
+    pub(crate) fn element(&self, dot: Dot) -> u64 {
+        self.of_replica(dot.replica).wrapping_add(dot.counter)
+    }
+
+    fn hash_element(&self, purpose: u8, element: u64) -> u64 {
+        let mut bytes = [purpose; 9];
+        bytes[..8].copy_from_slice(&element.to_le_bytes());
+        SipHasher13::new_with_key(&self.0).hash(&bytes)
+    }
+
     fn hash_dot(&self, purpose: u8, dot: Dot) -> u64 {
         let mut bytes = [0; 25];
         bytes[..16].copy_from_slice(dot.replica.as_bytes());
@@ -45,14 +61,19 @@ impl AuditKey {
         SipHasher13::new_with_key(&self.0).hash(&bytes)
     }
 
-    /// The term of a replica's highest counter in the sum of a context; none for a replica without dots.
-    pub(super) fn of_clock(&self, dot: Dot) -> u64 {
-        if dot.counter == 0 { 0 } else { self.hash_dot(0, dot) }
+    /// The term of a replica's highest counter in the sum of a context, by its element.
+    pub(crate) fn of_clock(&self, element: u64) -> u64 {
+        self.hash_element(0, element)
     }
 
-    /// The term of a live dot.
-    pub(super) fn of_live(&self, dot: Dot) -> u64 {
-        self.hash_dot(1, dot)
+    /// The same of a bound, where the two stand in one set.
+    pub(crate) fn of_bound_clock(&self, element: u64) -> u64 {
+        self.hash_element(7, element)
+    }
+
+    /// The term of a live dot, by its element; and its hash among coded symbols. No other hash is of eight bytes.
+    pub(crate) fn of_live(&self, element: u64) -> u64 {
+        SipHasher13::new_with_key(&self.0).hash(&element.to_le_bytes())
     }
 
     /// The term of a live dot beyond the context.
@@ -62,7 +83,7 @@ impl AuditKey {
 
     /// The term of a key that is pending with a bound: its removals have no dot.
     pub(super) fn of_bound(&self, key: Key<'_>, bound: &CausalContext) -> u64 {
-        let clocks = bound.iter().map(|dot| self.of_clock(dot)).fold(0, u64::wrapping_add);
+        let clocks = bound.iter().map(|dot| self.of_clock(self.element(dot))).fold(0, u64::wrapping_add);
         self.hash(3, |hasher| {
             hasher.write(key.bytes);
             hasher.write(&[key.section as u8]);

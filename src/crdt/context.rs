@@ -243,6 +243,11 @@ impl DotSet {
         self.intervals.is_empty()
     }
 
+    /// The dots, one by one. Costs their number, whatever the number of intervals.
+    pub(crate) fn dots(&self) -> impl Iterator<Item = Dot> + '_ {
+        self.iter().flat_map(|(id, first, last)| (first..=last).map(move |counter| Dot::new(id, counter)))
+    }
+
     /// The intervals (first and last counter) of each replica, in order.
     pub fn iter(&self) -> impl Iterator<Item = (ReplicaId, u64, u64)> + '_ {
         self.intervals.iter().flat_map(|(&id, of_id)| of_id.iter().map(move |&(first, last)| (id, first, last)))

@@ -316,40 +316,23 @@ impl OrMap {
         self.dots_beyond_context().collect()
     }
 
-    /// The live dots within a context. Costs the live dots.
-    pub fn live_within(&self, base: &CausalContext, have: &DotSet) -> DotSet {
-        self.live_dots().filter(|&dot| base.contains(dot) || have.contains(dot)).collect()
-    }
-
-    /// The keys with a dot within `snapshot` and within `base` or `have` that is not among `live`, the sender's live
-    /// dots there: what died at the sender. Costs the live dots.
-    pub fn keys_dead_at(&self, snapshot: &CausalContext, live: &DotSet) -> KeyList {
-        let mut keys = KeyList::new();
-        let mut listed = BTreeSet::new();
-        for (id, log) in &self.index.logs {
-            for (counter, slot) in log.after(0).take_while(|d| d.0 <= snapshot.get(*id)) {
-                if !live.contains(Dot::new(*id, counter)) && listed.insert(slot) {
-                    keys.push(self.table.key(slot));
-                }
-            }
-        }
-        keys
-    }
-
     /// Joins a delta. Cost: linear in the delta.
     ///
     /// The snapshot is taken in only if this replica has what the delta builds on; otherwise its entries are kept as
-    /// pending, and the answer says what is missing. While a catch-up is under way no delta may be merged (RULE 4).
+    /// pending, and the answer says what is missing. It may be merged while a catch-up is under way: see RULE 4 at
+    /// [`conclude`](Self::conclude).
     pub fn merge(&mut self, delta: Delta) -> Merged {
         let mut merged = Merged { changes: Vec::with_capacity(delta.entries.len()), ..Merged::default() };
         let covered = self.context.includes(&delta.base);
-        // What the list says is dead is only that to a replica that has all of the base.
-        let dead = delta.live.as_ref().filter(|_| covered).map(|live| self.dead_entries(&delta, live));
         let nothing = CausalContext::new();
         let settled = if covered { &delta.snapshot } else { &nothing };
-        for entries in dead.iter().chain([&delta.entries]) {
-            merged.received.add(self.join_before(entries, settled, |change| merged.changes.push(change)));
+        // What the list says is dead is only that to a replica that has all of the base.
+        if let Some(live) = delta.live.as_ref().filter(|_| covered) {
+            let dead = self.dead_at(&delta, live);
+            let theirs = EntryContext { context: delta.snapshot.clone(), bound: delta.bound.clone() };
+            merged.received.add(self.take_away(&dead, theirs, settled, |change| merged.changes.push(change)));
         }
+        merged.received.add(self.join_before(&delta.entries, settled, |change| merged.changes.push(change)));
         if covered {
             if delta.live.is_some() {
                 self.adopt_bound(&delta.bound, &delta.snapshot);
@@ -362,33 +345,15 @@ impl OrMap {
         merged
     }
 
-    /// The entries that the sender would have sent of keys that it no longer has as we do: ours, without what is dead.
-    fn dead_entries(&self, delta: &Delta, live: &DotSet) -> Entries {
-        let sent: BTreeSet<Key<'_>> = delta.entries.keys().collect();
-        let mut keys = self.keys_dead_at(&delta.snapshot, live);
-        let mut builder = EntriesBuilder::default();
-        while let Some(key) = keys.pop() {
-            if !sent.contains(&key) {
-                builder.push(self, key);
-            }
+    /// What died at the sender, of keys that it does not send: of the others it says so itself.
+    fn dead_at(&self, delta: &Delta, live: &DotSet) -> DotSet {
+        let sent: BTreeSet<Slot> = delta.entries.keys().filter_map(|key| self.table.find(key)).collect();
+        let dead = self.dots_dead_at(&delta.snapshot, live);
+        if sent.is_empty() {
+            return dead;
         }
-        let mut dead = builder.finish();
-        let theirs = EntryContext { context: delta.snapshot.clone(), bound: delta.bound.clone() };
-        dead.contexts = vec![Arc::new(theirs)];
-        retain_registers(&mut dead, |dot| live.contains(dot));
-        dead
+        dead.dots().filter(|&dot| self.index.slot(dot).is_none_or(|slot| !sent.contains(&slot))).collect()
     }
-}
-
-fn retain_registers(entries: &mut Entries, keep: impl Fn(Dot) -> bool) {
-    let (mut start, mut kept) = (0, Vec::with_capacity(entries.registers.len()));
-    for row in &mut entries.rows {
-        let of_row = &entries.registers[start..row.registers_end];
-        start = row.registers_end;
-        kept.extend(of_row.iter().filter(|register| keep(register.dot)).cloned());
-        (row.registers_end, row.context) = (kept.len(), 0);
-    }
-    entries.registers = kept;
 }
 
 #[cfg(test)]

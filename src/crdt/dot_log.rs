@@ -152,6 +152,32 @@ impl DotLog {
         self.blocks[first..].iter().map(|b| b.dots.len()).sum::<usize>() - skip
     }
 
+    /// The live dots up to `last`, as intervals: first and last counter. A block without gaps costs one step.
+    pub(super) fn intervals(&self, last: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let pieces = self.blocks.iter().flat_map(|block| {
+            let whole = block.last() - block.base + 1 == block.dots.len() as u64;
+            let count = if whole { 1 } else { block.dots.len() };
+            (0..count).map(move |i| {
+                let counter = block.base + u64::from(block.dots[i].0);
+                (counter, if whole { block.last() } else { counter })
+            })
+        });
+        let within = pieces.take_while(move |piece| piece.0 <= last).map(move |(from, to)| (from, to.min(last)));
+        let mut within = within.peekable();
+        std::iter::from_fn(move || {
+            let (from, mut to) = within.next()?;
+            while let Some(next) = within.next_if(|next| next.0 == to + 1) {
+                to = next.1;
+            }
+            Some((from, to))
+        })
+    }
+
+    /// How many live dots there are.
+    pub(super) fn len(&self) -> usize {
+        self.blocks.iter().map(|block| block.dots.len()).sum()
+    }
+
     /// The block in which dots above `counter` begin, and how many of it are not above.
     fn start_after(&self, counter: u64) -> (usize, usize) {
         let first = self.block_of(counter).unwrap_or(0);
@@ -197,6 +223,16 @@ mod tests {
                 assert_eq!(log.count_after(from), plain.range(from + 1..).count(), "seed {seed} after {from}");
             }
             assert!(log.after(0).map(|d| d.0).eq(plain.keys().copied()), "seed {seed}");
+            let end = rng.random_range(0..=span);
+            let mut intervals: Vec<(u64, u64)> = Vec::new();
+            for &counter in plain.range(..=end).map(|(counter, _)| counter) {
+                match intervals.last_mut().filter(|interval| interval.1 + 1 == counter) {
+                    Some(interval) => interval.1 = counter,
+                    None => intervals.push((counter, counter)),
+                }
+            }
+            assert!(log.intervals(end).eq(intervals), "seed {seed} up to {end}");
+            assert_eq!(log.len(), plain.len());
             assert_eq!(log.blocks.is_empty(), plain.is_empty());
             let sorted: Vec<_> = plain.iter().map(|(&counter, &slot)| (counter, slot)).collect();
             assert!(DotLog::from_sorted(&sorted).after(0).eq(sorted), "seed {seed}");

@@ -247,6 +247,8 @@ impl OrMap {
     /// What was touched counts as changed, and so does all that is pending: nobody knows what the disk holds of it.
     pub(crate) fn roll_back(&mut self) {
         let Some(mut journals) = self.journals.take() else { return };
+        // What has gone comes back, and what has come goes: nobody's instant is one of this map any more.
+        self.departures.give_up();
         let sealed = journals.sealed.take();
         let fresh = Journal::new(CausalContext::new(), CausalContext::new());
         let open = std::mem::replace(&mut journals.open, fresh);

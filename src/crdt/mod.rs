@@ -6,10 +6,13 @@
 //! layer promises: it cannot fail, and its result never depends on the order, loss or repetition of what is joined.
 
 mod audit;
+mod catch_up;
 mod context;
 mod delta;
+mod departures;
 mod dot;
 mod dot_log;
+mod elements;
 mod join;
 mod journal;
 mod key;
@@ -21,16 +24,19 @@ mod replica_id;
 mod retention;
 mod session;
 mod stored;
+mod symbols;
 mod table;
 mod timestamp;
 mod traits;
 mod watched;
 
 pub use audit::{Audit, AuditKey};
+pub(crate) use catch_up::FrozenDots;
 pub use context::{CausalContext, Causality, DotSet};
 pub use delta::{Delta, Entries, EntriesBuilder, Merged};
 pub(crate) use delta::{RegisterRow, Row};
 pub use dot::{Dot, ParseDotError};
+pub(crate) use elements::Elements;
 pub use join::{Change, Received};
 pub(crate) use journal::{RegisterState, ReplicaState, Uncommitted};
 pub use key::{Key, KeyList, Section};
@@ -42,5 +48,7 @@ pub use replica_id::{ParseReplicaIdError, ReplicaId};
 pub use retention::Retention;
 pub use session::{Session, SessionError};
 pub(crate) use stored::RegisterRef;
+pub use symbols::Symbol;
+pub(crate) use symbols::{Indices, Sketch, symbols_between};
 pub use timestamp::{Clock, Timestamp};
 pub use watched::{Cause, Dying, Showing};

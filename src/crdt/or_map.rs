@@ -1,10 +1,13 @@
 //! The OR-map: state, mutators and reads. Joining what others send is in `join.rs`, choosing what to send in `delta.rs`,
 //! dropping what is dead in `retention.rs`. Not responsible for time or randomness: they come in as arguments.
 
+use super::departures::Departures;
 use super::dot_log::{DotLog, Slot};
+use super::elements::Elements;
 use super::journal::Journals;
 use super::pending::{EntryContext, Pending};
 use super::stored::{LocalDot, RegisterRef, Stored};
+use super::symbols::Sketch;
 use super::table::{Place, Table};
 use super::{Audit, AuditKey, CausalContext, Clock, Dot, Key, Reading, Register, ReplicaId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +52,9 @@ pub struct OrMap {
     pub(super) dated: [BTreeSet<(u64, LocalDot)>; 2],
     /// What storage has still to keep, if there is one.
     pub(super) journals: Option<Box<Journals>>,
+    /// The first coded symbols of all live dots.
+    pub(super) sketch: Sketch,
+    pub(super) departures: Departures,
     sums: Sums,
     counts: Counts,
 }
@@ -57,12 +63,13 @@ pub struct OrMap {
 pub type Scan<'m> = Box<dyn Iterator<Item = (&'m [u8], Reading<'m>)> + 'm>;
 
 /// The index from dot to entry: the replicas that have been met, by small numbers, and the live dots of each.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Index {
     pub(super) numbers: BTreeMap<ReplicaId, u32>,
     /// The replica asked for last: that of a neighbour is mostly the same.
     last: Option<(ReplicaId, u32)>,
     pub(super) logs: Vec<(ReplicaId, DotLog)>,
+    pub(super) elements: Elements,
 }
 
 #[derive(Clone, Debug)]
@@ -70,8 +77,8 @@ struct Sums {
     key: AuditKey,
     context: u64,
     state: u64,
-    /// The clock that changed last, and its term in the sum: the next to change is mostly the same.
-    last: Option<(Dot, u64)>,
+    /// The element of the clock that changed last, and its term in the sum: the next to change is mostly the same.
+    last: Option<(u64, u64)>,
 }
 
 /// How much of what the map holds.
@@ -86,15 +93,20 @@ pub struct Counts {
 }
 
 impl Index {
+    fn new(key: AuditKey) -> Self {
+        Self { numbers: BTreeMap::new(), last: None, logs: Vec::new(), elements: Elements::new(key) }
+    }
+
     /// The small number of a replica, new if need be.
     pub(super) fn number(&mut self, id: ReplicaId) -> u32 {
         if let Some((last, number)) = self.last.filter(|last| last.0 == id) {
             debug_assert_eq!(self.logs[number as usize].0, last);
             return number;
         }
-        let logs = &mut self.logs;
+        let Self { logs, elements, .. } = self;
         let number = *self.numbers.entry(id).or_insert_with(|| {
             logs.push((id, DotLog::default()));
+            elements.meet(id);
             u32::try_from(logs.len() - 1).expect("fewer than 2^32 replicas fit in memory")
         });
         self.last = Some((id, number));
@@ -121,12 +133,14 @@ impl Index {
 }
 
 impl Sums {
-    fn replace_clock(&mut self, old: Dot, new: Dot) {
-        let known = self.last.filter(|last| last.0 == old).map(|last| last.1);
-        let taken_out = known.unwrap_or_else(|| self.key.of_clock(old));
-        let put_in = self.key.of_clock(new);
+    /// The clock of a replica whose elements begin at `start` goes from one counter to another.
+    fn replace_clock(&mut self, start: u64, old: u64, new: u64) {
+        let (was, is) = (start.wrapping_add(old), start.wrapping_add(new));
+        let known = self.last.filter(|last| last.0 == was).map(|last| last.1);
+        let taken_out = if old == 0 { 0 } else { known.unwrap_or_else(|| self.key.of_clock(was)) };
+        let put_in = self.key.of_clock(is);
         self.context = self.context.wrapping_sub(taken_out).wrapping_add(put_in);
-        self.last = Some((new, put_in));
+        self.last = Some((is, put_in));
     }
 }
 
@@ -138,7 +152,7 @@ impl OrMap {
 
     /// An empty map whose sums are keyed: all maps that compare their [`audit`](Self::audit) must use the same key.
     pub fn with_audit_key(id: ReplicaId, key: AuditKey) -> Self {
-        let mut index = Index::default();
+        let mut index = Index::new(key);
         index.number(id);
         Self {
             id,
@@ -151,6 +165,8 @@ impl OrMap {
             pending: Pending::default(),
             dated: Default::default(),
             journals: None,
+            sketch: Sketch::default(),
+            departures: Departures::default(),
             sums: Sums { key, context: 0, state: 0, last: None },
             counts: Counts::default(),
         }
@@ -399,16 +415,20 @@ impl OrMap {
 
     // --- Changing an entry: all that is derived from its registers is taken back before, and put in again after
 
-    /// Takes an entry's registers out of the index, the sums, the counts and the list of what will be dropped.
+    /// Takes an entry's registers out of the index, the sums, the sketch, the counts and the list of what will be dropped.
     pub(super) fn detach(&mut self, slot: Slot) {
         self.count(slot, usize::wrapping_sub);
         for stored in self.table.registers(slot) {
             let dot = stored.dot();
             self.index.logs[dot.replica as usize].1.remove(dot.counter);
+            let element = self.index.elements.of_local(dot);
+            let hash = self.sums.key.of_live(element);
+            self.sketch.remove(element, hash);
+            self.departures.note(dot);
             if let Some(from) = stored.dead_from() {
                 self.dated[stored.kind_of_dated()].remove(&(from, dot));
             } else {
-                self.sums.state = self.sums.state.wrapping_sub(self.sums.key.of_live(self.index.dot(dot)));
+                self.sums.state = self.sums.state.wrapping_sub(hash);
             }
         }
     }
@@ -419,10 +439,13 @@ impl OrMap {
         for stored in self.table.registers(slot) {
             let dot = stored.dot();
             self.index.logs[dot.replica as usize].1.insert(dot.counter, slot);
+            let element = self.index.elements.of_local(dot);
+            let hash = self.sums.key.of_live(element);
+            self.sketch.insert(element, hash);
             if let Some(from) = stored.dead_from() {
                 self.dated[stored.kind_of_dated()].insert((from, dot));
             } else {
-                self.sums.state = self.sums.state.wrapping_add(self.sums.key.of_live(self.index.dot(dot)));
+                self.sums.state = self.sums.state.wrapping_add(hash);
             }
         }
     }
@@ -438,25 +461,24 @@ impl OrMap {
 
     /// The context takes in the dot and all below it, and the sum follows.
     pub(super) fn extend_context(&mut self, dot: Dot) {
-        let old = Dot::new(dot.replica, self.context.get(dot.replica));
-        if dot.counter > old.counter {
-            self.sums.replace_clock(old, dot);
+        let old = self.context.get(dot.replica);
+        if dot.counter > old {
+            let number = self.index.number(dot.replica);
+            let start = self.index.elements.of_local(LocalDot { replica: number, counter: 0 });
+            self.sums.replace_clock(start, old, dot.counter);
             self.context.extend_to(dot);
         }
     }
 
-    /// What a live dot adds to the sum of the state.
-    pub(super) fn live_term(&self, dot: Dot) -> u64 {
-        self.sums.key.of_live(dot)
-    }
-
-    pub(super) fn set_state_sum(&mut self, sum: u64) {
-        self.sums.state = sum;
+    /// The sum of the state, and the sketch, of a map whose entries were put in all at once.
+    pub(super) fn set_state_sum(&mut self, sum: u64, sketch: Sketch) {
+        (self.sums.state, self.sketch) = (sum, sketch);
     }
 
     /// The context becomes another one, and the sum follows. Costs the replicas of it.
     pub(super) fn set_context(&mut self, context: CausalContext) {
-        self.sums.context = context.iter().map(|dot| self.sums.key.of_clock(dot)).fold(0, u64::wrapping_add);
+        let terms = context.iter().map(|dot| self.sums.key.of_clock(self.sums.key.element(dot)));
+        self.sums.context = terms.fold(0, u64::wrapping_add);
         self.sums.last = None;
         self.context = context;
     }

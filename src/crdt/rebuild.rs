@@ -6,6 +6,7 @@ use super::dot_log::{DotLog, Slot};
 use super::journal::{RegisterState, ReplicaState};
 use super::pending::EntryContext;
 use super::stored::{LocalDot, Stored};
+use super::symbols::Sketch;
 use super::{AuditKey, Dot, Key, OrMap, ReplicaId, Section, Timestamp};
 use std::sync::Arc;
 
@@ -115,18 +116,21 @@ impl Rebuild {
     /// The map, whose clock goes on from `last`.
     pub(crate) fn finish(mut self, last: Timestamp) -> Result<OrMap> {
         let map = &mut self.map;
-        let (mut dated, mut sum) = ([Vec::new(), Vec::new()], 0_u64);
+        let (mut dated, mut sum, mut sketch) = ([Vec::new(), Vec::new()], 0_u64, Sketch::default());
         let slots: Vec<Slot> = map.table.iter().collect();
         for slot in slots {
             map.count(slot, usize::wrapping_add);
             for stored in map.table.registers(slot) {
+                let element = map.index.elements.of_local(stored.dot());
+                let hash = map.index.elements.key().of_live(element);
+                sketch.insert(element, hash);
                 match stored.dead_from() {
                     Some(from) => dated[stored.kind_of_dated()].push((from, stored.dot())),
-                    None => sum = sum.wrapping_add(map.live_term(map.index.dot(stored.dot()))),
+                    None => sum = sum.wrapping_add(hash),
                 }
             }
         }
-        map.set_state_sum(sum);
+        map.set_state_sum(sum, sketch);
         map.dated = dated.map(|dated| dated.into_iter().collect());
         map.clock.resume(last);
         for (log, mut dots) in map.index.logs.iter_mut().zip(self.dots) {

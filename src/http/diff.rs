@@ -29,9 +29,17 @@ struct ShownSide {
     name: String,
     context: BTreeMap<String, u64>,
     truncated: BTreeMap<String, u64>,
+    audit: ShownAudit,
     pending: u64,
-    live: u64,
     symbols_base64: String,
+}
+
+/// As in the status: in hexadecimal.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShownAudit {
+    context: String,
+    state: String,
 }
 
 /// `GET /v1/diff`: what is to be carried to the other node.
@@ -50,7 +58,9 @@ pub(super) async fn difference(State(app): State<App>, uri: Uri, sent: Body) -> 
     let side: ShownSide =
         serde_json::from_slice(&sent).map_err(|error| ApiError::bad_request(format!("{expected}: {error}")))?;
     let side = side.side().map_err(|problem| ApiError::bad_request(format!("{expected}: {problem}")))?;
-    Ok(Json(ShownDifference::of(&app.store.difference(&side))).into_response())
+    let difference = app.store.difference(&side);
+    let difference = difference.map_err(|problem| ApiError::bad_request(format!("{expected}: {problem}")))?;
+    Ok(Json(ShownDifference::of(&difference)).into_response())
 }
 
 impl ShownSide {
@@ -60,8 +70,8 @@ impl ShownSide {
             name: side.name.clone(),
             context: counters(&side.context),
             truncated: counters(&side.truncated),
+            audit: ShownAudit { context: format!("{:016x}", side.audit.0), state: format!("{:016x}", side.audit.1) },
             pending: side.pending,
-            live: side.live,
             symbols_base64: STANDARD.encode(&side.symbols),
         }
     }
@@ -72,11 +82,15 @@ impl ShownSide {
             name: self.name,
             context: context(&self.context)?,
             truncated: context(&self.truncated)?,
+            audit: (sum(&self.audit.context)?, sum(&self.audit.state)?),
             pending: self.pending,
-            live: self.live,
-            symbols: STANDARD.decode(&self.symbols_base64).map_err(|error| format!("symbols_base64: {error}"))?,
+            symbols: STANDARD.decode(&self.symbols_base64).map_err(|error| format!("symbols_base64: {error}"))?.into(),
         })
     }
+}
+
+fn sum(text: &str) -> Result<u64, String> {
+    u64::from_str_radix(text, 16).map_err(|error| format!("audit: {text:?}: {error}"))
 }
 
 fn counters(context: &CausalContext) -> BTreeMap<String, u64> {
@@ -97,8 +111,9 @@ struct ShownDifference {
     replicas: Vec<ShownReplica>,
     dots: u64,
     entries: u64,
-    dead: Option<u64>,
     keys: Vec<ShownKey>,
+    gone: Option<u64>,
+    stale: Vec<ShownKey>,
     catch_up: bool,
     bytes: u64,
 }
@@ -122,6 +137,10 @@ impl Serialize for ShownKey {
     }
 }
 
+fn shown(keys: &[(crate::Section, Vec<u8>)]) -> Vec<ShownKey> {
+    keys.iter().map(|(section, key)| ShownKey(*section, key.clone())).collect()
+}
+
 impl ShownDifference {
     fn of(difference: &Difference) -> Self {
         let replica = |&(id, theirs, ours): &(ReplicaId, u64, u64)| ShownReplica { id: id.to_string(), theirs, ours };
@@ -129,8 +148,9 @@ impl ShownDifference {
             replicas: difference.replicas.iter().map(replica).collect(),
             dots: difference.dots,
             entries: difference.entries,
-            dead: difference.dead,
-            keys: difference.keys.iter().map(|(section, key)| ShownKey(*section, key.clone())).collect(),
+            keys: shown(&difference.keys),
+            gone: difference.gone,
+            stale: shown(&difference.stale),
             catch_up: difference.catch_up,
             bytes: difference.bytes,
         }

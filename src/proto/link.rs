@@ -49,7 +49,7 @@ pub(crate) struct Link {
     pub(crate) control_in_flight: usize,
     pub(crate) push_not_before: Instant,
     pub(crate) pull: Option<Pulling>,
-    /// Pull again when the one under way, or the catch-up that excludes it, is over.
+    /// Pull again when the one under way, or the catch-up from another peer, is over.
     pub(crate) pull_wanted: bool,
     /// A push was refused because of a catch-up: the peer has to be told what this node has.
     pub(crate) refused: bool,

@@ -5,15 +5,18 @@
 //!
 //! ```text
 //! receiver                                   sender
-//!    Pull(base, have)           ─────────▶
+//!    Pull(told, have)           ─────────▶
+//!                               ◀─────────   More*          if the contexts are not clear yet; answered by
+//!    Symbols | Contexts         ─────────▶                  these
 //!                               ◀─────────   Begin(snapshot, bound, catch_up)
-//!                               ◀─────────   Live*          catch-up only: its live dots within base ∪ have
-//!    Dead*                      ─────────▶                  the keys whose dots died there
 //!                               ◀─────────   Chunk*
 //!                               ◀─────────   Done(bound)
+//!                               ◀─────────   Symbols* | Live*        catch-up only: of its live dots
+//!    More*                      ─────────▶                           until it is clear which of our own died there
+//!    Decoded                    ─────────▶
 //! ```
 
-use crate::crdt::{Audit, CausalContext, Delta, DotSet, Entries, KeyList, ReplicaId};
+use crate::crdt::{Audit, CausalContext, Delta, Dot, DotSet, Entries, ReplicaId, Symbol};
 use serde::{Deserialize, Serialize};
 
 /// The version of everything below. It stands in the name of the protocol that a link agrees on (ALPN), too.
@@ -43,14 +46,31 @@ pub enum Message {
     /// Receiver to sender: send me what I lack. Answered by `Begin`.
     Pull(Pull),
     /// Sender to receiver: what this pull will bring it to.
-    Begin(Begin),
-    /// Sender to receiver, in a catch-up, in parts: its live dots within `base ∪ have`. Answered by `Dead`.
+    Begin(Beginning),
+    /// Sender to receiver, at the end of a catch-up, in parts: the live dots within its snapshot.
     Live(Part<DotSet>),
-    /// Receiver to sender, in a catch-up, in parts: the keys of its dots that are not among those.
-    Dead(Part<KeyList>),
+    /// The same as coded symbols, or receiver to sender the clocks of its contexts: the next ones each time.
+    Symbols(Symbols),
+    /// Whoever was sent symbols: they do not suffice.
+    More {
+        /// So many are wanted in all; none, if what they stand for is wanted itself.
+        symbols: u64,
+        /// About so much seems to differ.
+        differences: u64,
+    },
+    /// Receiver to sender: the contexts that it told in its `Pull`, in full.
+    Contexts {
+        /// Its context.
+        context: CausalContext,
+        /// Its truncation bound.
+        bound: CausalContext,
+    },
+    /// Receiver to sender: the catch-up is complete. Only now the sender may count on its snapshot being known.
+    Decoded,
     /// Sender to receiver: some entries, each with the context it was read under.
     Chunk(Entries),
-    /// Sender to receiver: that was all. Only now the receiver's context takes in the snapshot.
+    /// Sender to receiver: these were all entries. Only now the receiver's context takes in the snapshot; in a catch-up,
+    /// not before it knows which of its live dots are dead.
     Done {
         /// The sender's truncation bound at the end of the sync.
         bound: CausalContext,
@@ -84,25 +104,105 @@ pub struct Digest {
 }
 
 /// What the receiver has. See [`Message::Pull`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pull {
-    /// Its context.
-    pub base: CausalContext,
-    /// The live dots that it holds beyond it.
+    /// Its context and its bound, as far as has to be said.
+    pub told: Told,
+    /// The live dots that it holds beyond its context.
     pub have: DotSet,
     /// Make a catch-up of it, needed or not: the sums show a defect.
     pub catch_up: bool,
+    /// Name entries by their keys: an entry that was named otherwise was not to be found.
+    pub by_key: bool,
+    /// Of which values it has how many bytes already.
+    pub partial: Vec<(Dot, u64)>,
 }
 
-/// What a pull brings. See [`Message::Begin`].
-#[derive(Clone, Debug, Default)]
+/// A receiver's context and bound, told as short as possible. A clock is a replica's highest counter, and told by its
+/// element, which is in `proto-docs/wire.md`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// All clocks, in ascending order of the elements.
+    Clocks {
+        /// Of its context.
+        context: Vec<u64>,
+        /// Of its bound.
+        bound: Vec<u64>,
+    },
+    /// The set of both, coded.
+    Coded {
+        /// The sum of the hashes.
+        check: u64,
+        /// The first symbols.
+        symbols: Symbols,
+    },
+    /// As they are.
+    Whole {
+        /// Its context.
+        context: CausalContext,
+        /// Its bound.
+        bound: CausalContext,
+    },
+}
+
+impl Default for Told {
+    fn default() -> Self {
+        Self::Clocks { context: Vec::new(), bound: Vec::new() }
+    }
+}
+
+/// Symbols of a set, after those that were sent before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Symbols {
+    /// How many elements the set has.
+    pub total: u64,
+    /// The symbols.
+    pub symbols: Vec<Symbol>,
+}
+
+/// What a pull brings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Begin {
     /// The sender's context at this instant.
     pub snapshot: CausalContext,
     /// Its truncation bound.
     pub bound: CausalContext,
-    /// A tombstone that the receiver may lack is gone: the sets of live dots are compared first.
+    /// A tombstone that the receiver may lack is gone: at the end, the sets of live dots are compared.
     pub catch_up: bool,
+}
+
+/// The same as it is told: by what differs from what the receiver has told. See [`Message::Begin`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Beginning {
+    /// As in [`Begin`].
+    pub catch_up: bool,
+    /// The snapshot, by the receiver's context.
+    pub snapshot: Changes,
+    /// The bound, by the receiver's bound.
+    pub bound: Changes,
+    /// Further clocks of the bound: of which replica, by its place in the snapshot, and its counter.
+    pub bound_in_snapshot: Vec<(u32, u64)>,
+}
+
+/// One context by another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Clocks that differ, by their places in the order of the elements: by how much, or 0 for one that is not there.
+    pub clocks: Vec<(u32, i64)>,
+    /// Clocks of other replicas.
+    pub new: Vec<(ReplicaId, u64)>,
+}
+
+impl Beginning {
+    /// Of a `Begin` to a receiver that has told nothing.
+    pub fn whole(begin: &Begin) -> Self {
+        let all = |context: &CausalContext| Changes {
+            clocks: Vec::new(),
+            new: context.iter().map(|dot| (dot.replica, dot.counter)).collect(),
+        };
+        let bound_in_snapshot = Vec::new();
+        Self { catch_up: begin.catch_up, snapshot: all(&begin.snapshot), bound: all(&begin.bound), bound_in_snapshot }
+    }
 }
 
 /// A piece of something that may be too long for one frame.
@@ -126,7 +226,10 @@ impl Message {
             Self::Pull(_) => "Pull",
             Self::Begin(_) => "Begin",
             Self::Live(_) => "Live",
-            Self::Dead(_) => "Dead",
+            Self::Symbols(_) => "Symbols",
+            Self::More { .. } => "More",
+            Self::Contexts { .. } => "Contexts",
+            Self::Decoded => "Decoded",
             Self::Chunk(_) => "Chunk",
             Self::Done { .. } => "Done",
         }

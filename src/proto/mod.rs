@@ -10,7 +10,7 @@ pub mod link;
 pub mod membership;
 pub mod message;
 pub mod node;
-mod reconcile;
+pub mod reconcile;
 pub mod sync;
 pub mod time;
 mod wire;

@@ -29,6 +29,7 @@ use super::durable::Kept;
 use super::feed::Feed;
 use super::link::{CLONED, CONTROL, Link, LinkId, LinkMode};
 use super::message::{Begin, Message};
+use super::reconcile::Reconciled;
 use super::time::{Instant, Now};
 use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId, Section};
 use boots::Boots;
@@ -196,8 +197,9 @@ pub struct Node {
     own_version: u64,
     /// When others' dots first arrived that have not been passed on, and announced.
     received_at: Option<Instant>,
-    /// The link and channel of the catch-up under way, which excludes all other incoming syncs (RULE 4).
+    /// The link and channel of the catch-up under way, beside which no other one begins.
     catching_up: Option<(LinkId, u64)>,
+    reconciled: Reconciled,
     received: Received,
     own_record_changed: bool,
     members_changed: bool,
@@ -248,6 +250,7 @@ impl Node {
             any_version: 0,
             received_at: None,
             catching_up: None,
+            reconciled: Reconciled::default(),
             received: Received::default(),
             own_record_changed: false,
             members_changed: false,

@@ -117,8 +117,8 @@ impl Store {
     }
 
     /// What another node, which has said this of itself, lacks of what this one has. Costs what differs.
-    pub(crate) fn difference(&self, theirs: &Side) -> Difference {
-        self.0.shared.node().difference(theirs)
+    pub(crate) fn difference(&self, theirs: &Side) -> Result<Difference, &'static str> {
+        self.0.shared.node_mut().difference(theirs)
     }
 
     fn storage_status(&self) -> StorageStatus {

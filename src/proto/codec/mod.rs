@@ -6,13 +6,15 @@
 
 mod delta;
 mod entries;
+mod pull;
 mod small;
 
-use super::message::{Begin, Message, Part, Pull};
+use super::message::{Begin, Message, Part};
 use super::wire::{DecodeError, Reader, Writer};
 use bytes::Bytes;
 use delta::{read_delta, write_delta};
 use entries::{read_entries, write_entries};
+use pull::{read_beginning, read_pull, read_symbols, write_beginning, write_pull, write_symbols};
 use small::{read_small, small};
 
 /// The longest frame: a message that a peer sends beyond it breaks the protocol.
@@ -31,9 +33,12 @@ const GOODBYE: u8 = 4;
 const PULL: u8 = 5;
 const BEGIN: u8 = 6;
 const LIVE: u8 = 7;
-const DEAD: u8 = 8;
+const MORE: u8 = 8;
 const CHUNK: u8 = 9;
 const DONE: u8 = 10;
+const SYMBOLS: u8 = 11;
+const CONTEXTS: u8 = 12;
+const DECODED: u8 = 13;
 
 /// The message as bytes. `begun` is the `Begin` of the pull that a chunk belongs to: its contexts are told as what has
 /// changed since.
@@ -55,26 +60,32 @@ pub fn encode(message: &Message, begun: Option<&Begin>) -> Bytes {
         }
         Message::Pull(pull) => {
             writer.bytes.push(PULL);
-            writer.flag(pull.catch_up);
-            writer.context(&pull.base);
-            writer.dot_set(&pull.have);
+            write_pull(&mut writer, pull);
         }
-        Message::Begin(begin) => {
+        Message::Begin(beginning) => {
             writer.bytes.push(BEGIN);
-            writer.flag(begin.catch_up);
-            writer.context(&begin.snapshot);
-            writer.context(&begin.bound);
+            write_beginning(&mut writer, beginning);
         }
         Message::Live(Part { part, last }) => {
             writer.bytes.push(LIVE);
             writer.flag(*last);
             writer.dot_set(part);
         }
-        Message::Dead(Part { part, last }) => {
-            writer.bytes.push(DEAD);
-            writer.flag(*last);
-            writer.keys(part.clone());
+        Message::Symbols(symbols) => {
+            writer.bytes.push(SYMBOLS);
+            write_symbols(&mut writer, symbols);
         }
+        Message::More { symbols, differences } => {
+            writer.bytes.push(MORE);
+            writer.number(*symbols);
+            writer.number(*differences);
+        }
+        Message::Contexts { context, bound } => {
+            writer.bytes.push(CONTEXTS);
+            writer.context(context);
+            writer.context(bound);
+        }
+        Message::Decoded => writer.bytes.push(DECODED),
         Message::Chunk(entries) => {
             writer.bytes.push(CHUNK);
             let begun = begun.unwrap_or(&nothing);
@@ -100,12 +111,13 @@ pub fn decode(frame: &Bytes, begun: Option<&Begin>) -> Result<Message> {
         CONTEXT => Message::Context { replace: reader.flag()?, context: reader.context()? },
         PUSH => Message::Push(read_delta(&mut reader, frame, FRAME_ENTRIES_MAX)?),
         GOODBYE => Message::Goodbye { left: read_small(&mut reader, GOODBYE)? },
-        PULL => Message::Pull(Pull { catch_up: reader.flag()?, base: reader.context()?, have: reader.dot_set()? }),
-        BEGIN => {
-            Message::Begin(Begin { catch_up: reader.flag()?, snapshot: reader.context()?, bound: reader.context()? })
-        }
+        PULL => Message::Pull(read_pull(&mut reader)?),
+        BEGIN => Message::Begin(read_beginning(&mut reader)?),
         LIVE => Message::Live(Part { last: reader.flag()?, part: reader.dot_set()? }),
-        DEAD => Message::Dead(Part { last: reader.flag()?, part: reader.keys()? }),
+        SYMBOLS => Message::Symbols(read_symbols(&mut reader)?),
+        MORE => Message::More { symbols: reader.number()?, differences: reader.number()? },
+        CONTEXTS => Message::Contexts { context: reader.context()?, bound: reader.context()? },
+        DECODED => Message::Decoded,
         CHUNK => Message::Chunk(read_entries(&mut reader, frame, FRAME_ENTRIES_MAX, &begun.snapshot, &begun.bound)?),
         DONE => Message::Done { bound: reader.context_from(&begun.bound)? },
         _ => return Err(DecodeError::Invalid("a message of an unknown kind")),

@@ -4,8 +4,10 @@
 use super::Node;
 use crate::crdt::{CausalContext, DotSet, KeyList, ReplicaId, Section};
 use crate::proto::codec;
-use crate::proto::message::{Message, Pull};
+use crate::proto::message::{Message, Pull, Told};
+use crate::proto::reconcile::{glance, symbols_to_show, told};
 use crate::proto::sync::Sender;
+use bytes::Bytes;
 
 /// So many entries are made ready; what more would cost is in proportion.
 const ENTRIES_MAX: usize = 10_000;
@@ -23,12 +25,12 @@ pub struct Side {
     pub context: CausalContext,
     /// Its truncation bound.
     pub truncated: CausalContext,
+    /// Its sums: of the context, and of the live dots.
+    pub audit: (u64, u64),
     /// Keys that are ahead of the context.
     pub pending: u64,
-    /// How many dots are live there.
-    pub live: u64,
-    /// The first coded symbols of those, as they go over the wire.
-    pub symbols: Vec<u8>,
+    /// The first coded symbols of its live dots, as a message.
+    pub symbols: Bytes,
 }
 
 /// What another node lacks of what this one has.
@@ -40,10 +42,12 @@ pub struct Difference {
     pub dots: u64,
     /// How many keys a sync would bring.
     pub entries: u64,
-    /// How many dots are live there and dead here; `None` if they are too many to tell.
-    pub dead: Option<u64>,
-    /// The first of the keys.
+    /// The first of them.
     pub keys: Vec<(Section, Vec<u8>)>,
+    /// How many dots are live there and dead here; `None` if they are too many to tell.
+    pub gone: Option<u64>,
+    /// The first keys of those that are live here and dead there.
+    pub stale: Vec<(Section, Vec<u8>)>,
     /// Whether the sync would have to compare what both hold.
     pub catch_up: bool,
     /// What the sync would take in frames, both ways, about.
@@ -53,41 +57,54 @@ pub struct Difference {
 impl Node {
     /// What another node needs to know of this one to say how the two differ.
     pub fn side(&self) -> Side {
+        let audit = self.map.audit();
         Side {
             id: self.map.id(),
             name: self.config.name.clone(),
             context: self.map.context().clone(),
             truncated: self.map.truncated().clone(),
+            audit: (audit.context, audit.state),
             pending: self.map.pending() as u64,
-            live: self.map.live_dots().count() as u64,
-            symbols: Vec::new(),
+            symbols: codec::encode(&Message::Symbols(symbols_to_show(&self.map)), None),
         }
     }
 
-    /// What another node lacks of what this one has. Cost: what differs.
-    pub fn difference(&self, theirs: &Side) -> Difference {
-        let ours = self.map.context();
-        let lacking = ours.missing_from(&theirs.context);
-        let replicas = lacking.map(|dot| (dot.replica, theirs.context.get(dot.replica), dot.counter)).collect();
-        let pull = Pull { base: theirs.context.clone(), have: DotSet::new(), catch_up: false };
-        let mut keys = self.map.keys_since(&pull.base, &pull.have);
-        let entries = keys.len() as u64;
-        Difference {
-            replicas,
-            dots: ours.count_missing_from(&theirs.context),
-            entries,
-            dead: Some(0),
-            keys: first_of(&mut keys),
-            catch_up: self.map.needs_catch_up(&pull.base),
-            bytes: self.cost_of(&pull, entries),
+    /// What another node lacks of what this one has. An error if it has said of itself what no node says. Cost: what
+    /// differs.
+    pub fn difference(&mut self, theirs: &Side) -> Result<Difference, &'static str> {
+        let Ok(Message::Symbols(shown)) = codec::decode(&theirs.symbols, None) else { return Err("no symbols") };
+        let (base, ours) = (&theirs.context, self.map.context());
+        let mut difference = Difference {
+            replicas: ours.missing_from(base).map(|dot| (dot.replica, base.get(dot.replica), dot.counter)).collect(),
+            dots: ours.count_missing_from(base),
+            gone: Some(0),
+            catch_up: self.map.needs_catch_up(base),
+            ..Difference::default()
+        };
+        let mut keys = self.map.keys_since(base, &DotSet::new());
+        difference.entries = keys.len() as u64;
+        difference.keys = first_of(&mut keys);
+        let audit = self.map.audit();
+        let glance = glance(&self.map, base, &shown);
+        if theirs.audit != (audit.context, audit.state) {
+            difference.gone = glance.dead.as_ref().map(|(_, gone)| *gone);
+            // What is deleted, and what has expired, is dropped at different times: it is no difference.
+            let stale = glance.dead.map(|(dots, _)| self.map.keys_showing(&dots, self.now.wall_ms));
+            difference.stale = stale.map(|mut keys| first_of(&mut keys)).unwrap_or_default();
         }
+        difference.bytes = self.cost_of(theirs, difference.entries);
+        difference.bytes += if difference.catch_up { glance.bytes } else { 0 };
+        Ok(difference)
     }
 
     /// Makes the frames of a sync as far as that goes.
-    fn cost_of(&self, pull: &Pull, entries: u64) -> u64 {
-        let mut sender = Sender::new(&self.map, pull).with_chunk_entries(self.config.chunk_entries);
-        let asked = codec::encode(&Message::Pull(pull.clone()), None).len() as u64;
-        let (mut bytes, mut of_entries, mut made) = (asked, 0, 0);
+    fn cost_of(&mut self, theirs: &Side, entries: u64) -> u64 {
+        let told = told(&self.map, &theirs.context, &theirs.truncated);
+        let pull = Pull { told, ..Pull::default() };
+        let mut bytes = codec::encode(&Message::Pull(pull), None).len() as u64;
+        let told = Told::Whole { context: theirs.context.clone(), bound: theirs.truncated.clone() };
+        let mut sender = Sender::new(&mut self.map, &Pull { told, ..Pull::default() });
+        let (mut of_entries, mut made) = (0, 0);
         while let Some(message) = sender.next(&self.map) {
             let frame = codec::encode(&message, Some(sender.begin())).len() as u64;
             match &message {
@@ -103,7 +120,16 @@ impl Node {
     }
 }
 
+/// Those of users first.
 fn first_of(keys: &mut KeyList) -> Vec<(Section, Vec<u8>)> {
-    let keys = std::iter::from_fn(|| keys.pop().map(|key| (key.section, key.bytes.to_vec())));
-    keys.take(KEYS_MAX).collect()
+    let (mut usr, mut sys) = (Vec::new(), Vec::new());
+    while let Some(key) = keys.pop() {
+        let list = if key.section == Section::Usr { &mut usr } else { &mut sys };
+        if list.len() < KEYS_MAX {
+            list.push((key.section, key.bytes.to_vec()));
+        }
+    }
+    usr.extend(sys);
+    usr.truncate(KEYS_MAX);
+    usr
 }

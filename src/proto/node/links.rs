@@ -227,11 +227,11 @@ impl Node {
         self.check_claims(delta.snapshot())?;
         delta.entries().contexts().iter().try_for_each(|pair| self.check_claims(&pair.context))?;
         let (base, snapshot) = (delta.base().clone(), delta.snapshot().clone());
-        let excluded = self.catching_up.is_some() || !self.is_writable();
+        let excluded = !self.is_writable();
         if let Some(state) = self.links.get_mut(&link) {
             state.learn(&snapshot);
             if excluded {
-                // RULE 4, or storage that takes nothing. It would be repeated at once if the peer were told now: it is told at the end.
+                // It would be repeated at once if the peer were told now: it is told when the disk takes writes again.
                 state.refused = true;
                 return Ok(());
             }

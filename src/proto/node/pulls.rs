@@ -1,4 +1,4 @@
-//! Syncs: when to pull, RULE 4, and the frames of both sides. Not responsible for what they do to the map: `sync` is.
+//! Syncs: when to pull, and the frames of both sides. Not responsible for what they do to the map: `sync` is.
 
 use super::{Node, Output};
 use crate::crdt::{Audit, CausalContext, Change};
@@ -36,7 +36,7 @@ impl Node {
     }
 
     pub(super) fn want_pull(&mut self, link: LinkId, catch_up: bool) {
-        let excluded = self.catching_up.is_some() || !self.is_writable() || self.is_held(link);
+        let excluded = !self.is_writable() || self.is_held(link);
         let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return };
         if excluded || state.pull.is_some() {
             state.pull_wanted = true;
@@ -66,6 +66,7 @@ impl Node {
         let message = codec::decode(frame, Some(pull.receiver.begin())).map_err(|e| e.to_string())?;
         self.check_message(&message)?;
         let begins_catch_up = matches!(&message, Message::Begin(begin) if begin.catch_up);
+        // Other syncs do no harm beside a catch-up, but a second one would bring the same again.
         if begins_catch_up && self.catching_up.is_some() {
             self.outputs.push_back(Output::Reset { link, channel });
             self.links.get_mut(&link).expect("it is there").pull_wanted = true;
@@ -78,10 +79,18 @@ impl Node {
         changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
         pull.last_progress = self.now.instant;
-        if matches!(step, Step::Done) {
-            self.on_pulled(link, channel, &pull);
-            return Ok(());
-        }
+        self.reconciled.add(pull.receiver.take_counts());
+        let step = match step {
+            Step::Begun { .. } => {
+                self.check_claims(&pull.receiver.begin().snapshot)?;
+                step
+            }
+            Step::Done { reply } => {
+                self.on_pulled(link, channel, &pull, reply);
+                return Ok(());
+            }
+            step => step,
+        };
         if let Some(state) = self.links.get_mut(&link) {
             state.pull = Some(pull);
         }
@@ -91,8 +100,6 @@ impl Node {
 
     fn check_message(&self, message: &Message) -> Result<(), String> {
         match message {
-            Message::Begin(begin) => self.check_claims(&begin.snapshot),
-            Message::Pull(pull) => self.check_claims(&pull.base),
             Message::Chunk(entries) => entries.contexts().iter().try_for_each(|pair| self.check_claims(&pair.context)),
             _ => Ok(()),
         }
@@ -100,27 +107,13 @@ impl Node {
 
     fn on_step(&mut self, link: LinkId, channel: u64, step: Step) {
         match step {
-            Step::Begun { catch_up: true } => self.exclude_others(link, channel),
-            Step::Begun { catch_up: false } | Step::Waiting | Step::Done => {}
+            Step::Begun { catch_up: true } => {
+                debug!(link = link.0, "catch-up begins");
+                self.catching_up = Some((link, channel));
+            }
+            Step::Begun { catch_up: false } | Step::Waiting | Step::Done { .. } => {}
             Step::Joined(received) => self.received.add(received),
-            Step::Reply(parts) => {
-                for part in parts {
-                    self.send(link, channel, &Message::Dead(part), None);
-                }
-            }
-        }
-    }
-
-    /// RULE 4: a catch-up excludes every other incoming sync. What one of them brought meanwhile could be a dot that is
-    /// dead at the catch-up's sender, without anything left there to say so.
-    fn exclude_others(&mut self, link: LinkId, channel: u64) {
-        debug!(link = link.0, "catch-up begins");
-        self.catching_up = Some((link, channel));
-        for (other, state) in self.links.iter_mut().filter(|(other, _)| **other != link) {
-            if let Some(pull) = state.pull.take() {
-                state.pull_wanted = true;
-                self.outputs.push_back(Output::Reset { link: *other, channel: pull.channel });
-            }
+            Step::Reply(message) => self.send(link, channel, &message, None),
         }
     }
 
@@ -158,12 +151,19 @@ impl Node {
         self.send(link, CONTROL, &Message::Context { context, replace: true }, None);
     }
 
-    fn on_pulled(&mut self, link: LinkId, channel: u64, pull: &Pulling) {
+    fn on_pulled(&mut self, link: LinkId, channel: u64, pull: &Pulling, reply: Option<Message>) {
         self.synced_once = true;
         if let Some(state) = self.links.get_mut(&link) {
             state.learn(&pull.receiver.begin().snapshot);
         }
-        self.outputs.push_back(Output::Reset { link, channel });
+        match reply {
+            // A reset could overtake it.
+            Some(reply) => {
+                self.send(link, channel, &reply, None);
+                self.outputs.push_back(Output::Finish { link, channel });
+            }
+            None => self.outputs.push_back(Output::Reset { link, channel }),
+        }
         self.end_catch_up(link, channel);
     }
 
@@ -173,7 +173,6 @@ impl Node {
         }
         debug!(link = link.0, "catch-up over");
         self.catching_up = None;
-        self.tell_refused();
     }
 
     pub(super) fn give_up_stuck_pulls(&mut self) {
@@ -197,24 +196,27 @@ impl Node {
 
     pub(super) fn on_sender_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) -> Result<(), String> {
         let message = codec::decode(frame, None).map_err(|e| e.to_string())?;
-        self.check_message(&message)?;
         let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return Ok(()) };
         match message {
             Message::Pull(pull) if !state.sending.contains_key(&channel) => {
                 if state.sending.len() >= SENDING_MAX {
                     return Err("too many pulls at once".to_owned());
                 }
-                state.learn(&pull.base);
-                let sender = Sender::new(&self.map, &pull).with_chunk_entries(self.config.chunk_entries);
+                let sender = Sender::new(&mut self.map, &pull).with_chunk_entries(self.config.chunk_entries);
                 state.sending.insert(channel, Sending { sender, in_flight: 0 });
             }
             message => {
                 // A pull that has been answered, or was reset: what is left of it on the way is nobody's fault.
                 let Some(sending) = state.sending.get_mut(&channel) else { return Ok(()) };
-                sending.sender.on_message(&message).map_err(|e| e.to_string())?;
+                sending.sender.on_message(&mut self.map, &message).map_err(|e| e.to_string())?;
             }
         }
-        self.pump(link, channel);
+        let base = state.sending.get(&channel).map(|sending| sending.sender.base().clone()).unwrap_or_default();
+        state.learn(&base);
+        self.check_claims(&base)?;
+        if !self.close_sending(link, channel) {
+            self.pump(link, channel);
+        }
         Ok(())
     }
 
@@ -226,24 +228,39 @@ impl Node {
             if sending.in_flight >= IN_FLIGHT_MAX {
                 return;
             }
-            let Some(message) = sending.sender.next(&self.map) else { return };
-            sending.in_flight += 1;
+            let next = sending.sender.next(&self.map);
             let begun = sending.sender.begin().clone();
-            let finished = sending.sender.is_finished();
-            if matches!(message, Message::Begin(_)) {
-                // All of the snapshot goes with the pull: only what is written from now on is pushed.
-                state.expected = Some(Expected { channel, context: begun.snapshot.clone() });
-                state.pushed = self.any_version;
+            if let Some(message) = &next {
+                sending.in_flight += 1;
+                if matches!(message, Message::Begin(_)) {
+                    // All of the snapshot goes with the pull: only what is written from now on is pushed.
+                    state.expected = Some(Expected { channel, context: begun.snapshot.clone() });
+                    state.pushed = self.any_version;
+                }
+                self.send(link, channel, message, Some(&begun));
             }
-            if finished {
-                state.end_sending(channel, true);
-            }
-            self.send(link, channel, &message, Some(&begun));
-            if finished {
-                self.outputs.push_back(Output::Finish { link, channel });
+            if self.close_sending(link, channel) || next.is_none() {
                 return;
             }
         }
+    }
+
+    /// Whether a pull that is answered was over, and now is gone.
+    fn close_sending(&mut self, link: LinkId, channel: u64) -> bool {
+        let Some(state) = self.links.get_mut(&link) else { return true };
+        let Some(sending) = state.sending.get_mut(&channel) else { return true };
+        self.reconciled.add(sending.sender.take_counts());
+        let (finished, given_up) = (sending.sender.is_finished(), sending.sender.is_given_up());
+        if !finished && !given_up {
+            return false;
+        }
+        state.end_sending(channel, finished);
+        if finished {
+            self.outputs.push_back(Output::Finish { link, channel });
+        } else {
+            self.outputs.push_back(Output::Reset { link, channel });
+        }
+        true
     }
 
     // --- Both

@@ -1,79 +1,62 @@
-//! Finding out which live dots two replicas do not share. Not responsible for what is done about it: `sync` is.
+//! Finding out what two replicas do not share: which live dots, at the end of a catch-up, and whose clocks, at the
+//! beginning of any pull. Not responsible for what is done about it: `sync` is.
 //!
-//! The sender offers its live dots within `base ∪ have`, the receiver finds which of its own are not among them: those
-//! died at the sender, and their tombstones may be gone. As it stands the sender lists its dots as intervals, in parts:
-//! correct, and linear in the size of the map. A coded exchange that costs what differs takes its place behind the same
-//! two types.
+//! Both are sets, told by coded symbols (`crdt::symbols`) as long as that is the cheaper way: what is sent grows with what
+//! differs, and with nothing else. `offer.rs` and `comparison.rs` are the two sides for live dots, `contexts.rs` is for
+//! clocks, `decoder.rs` and `estimate.rs` are what they share.
 
-use super::message::Part;
-use crate::crdt::{CausalContext, DotSet, KeyList, OrMap};
+mod comparison;
+mod contexts;
+mod decoder;
+mod estimate;
+mod glance;
+mod offer;
 
-/// How many intervals of dots go into one part.
-const PART_INTERVALS: usize = 4096;
-/// How many bytes of keys go into one part.
-const PART_KEY_BYTES: usize = 64 << 10;
+pub(crate) use comparison::{Comparison, Outcome};
+pub(crate) use contexts::{Base, Differ, Differed, LISTED_MAX, Telling};
+pub(crate) use glance::{glance, symbols_to_show, told};
+pub(crate) use offer::{Offer, Outdated};
 
-/// The sender's side: what is still to be offered.
-#[derive(Debug)]
-pub(crate) struct Offer {
-    intervals: std::vec::IntoIter<(crate::crdt::ReplicaId, u64, u64)>,
-    ended: bool,
+/// What a symbol takes on the wire.
+pub(crate) const SYMBOL_BYTES: u64 = 13;
+
+/// How live dots are offered, for tests to force ways that are rare otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batches {
+    /// How many symbols are sent unasked; a list that is no longer than they are is sent instead.
+    pub first: u64,
+    /// Whether a list is sent only where there is no other way.
+    pub never_list: bool,
 }
 
-impl Offer {
-    /// Of the live dots as they are now. Cost: their number.
-    pub(crate) fn new(map: &OrMap, base: &CausalContext, have: &DotSet) -> Self {
-        let intervals: Vec<_> = map.live_within(base, have).iter().collect();
-        Self { intervals: intervals.into_iter(), ended: false }
-    }
-
-    /// The next part, until the last was given.
-    pub(crate) fn next_part(&mut self) -> Option<Part<DotSet>> {
-        if self.ended {
-            return None;
-        }
-        let mut part = DotSet::new();
-        for (replica, first, last) in self.intervals.by_ref().take(PART_INTERVALS) {
-            part.insert_range(replica, first, last);
-        }
-        self.ended = self.intervals.len() == 0;
-        Some(Part { part, last: self.ended })
+impl Default for Batches {
+    fn default() -> Self {
+        Self { first: 16, never_list: false }
     }
 }
 
-/// The receiver's side: which of its own live dots have been offered so far.
-#[derive(Debug, Default)]
-pub(crate) struct Comparison {
-    offered: DotSet,
+/// How comparisons of live dots have ended, and what was sent for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reconciled {
+    /// Lists of dots that were sent, because they were cheaper.
+    pub lists: u64,
+    /// Comparisons that ended by symbols, at either side.
+    pub coded: u64,
+    /// Lists of dots, or whole contexts, that were sent because symbols did not lead to an end.
+    pub fallbacks: u64,
+    /// Symbols sent, of live dots and of clocks,
+    pub symbols_sent: u64,
+    /// and received.
+    pub symbols_received: u64,
 }
 
-impl Comparison {
-    /// Takes in a part. After the last: the keys of our dots within the snapshot that were not offered, in parts.
-    pub(crate) fn on_part(
-        &mut self,
-        map: &OrMap,
-        snapshot: &CausalContext,
-        part: &Part<DotSet>,
-    ) -> Option<Vec<Part<KeyList>>> {
-        for (replica, first, last) in part.part.iter() {
-            // Others are not asked about at the end, and the peer may offer them without end.
-            map.live_between(replica, first, last).for_each(|dot| self.offered.insert(dot));
-        }
-        part.last.then(|| parts_of(map.keys_dead_at(snapshot, &self.offered)))
+impl Reconciled {
+    /// Adds up.
+    pub fn add(&mut self, other: Self) {
+        self.lists += other.lists;
+        self.coded += other.coded;
+        self.fallbacks += other.fallbacks;
+        self.symbols_sent += other.symbols_sent;
+        self.symbols_received += other.symbols_received;
     }
-}
-
-fn parts_of(mut keys: KeyList) -> Vec<Part<KeyList>> {
-    let mut parts = Vec::new();
-    let (mut part, mut bytes) = (KeyList::new(), 0);
-    while let Some(key) = keys.pop() {
-        if bytes > PART_KEY_BYTES {
-            parts.push(Part { part: std::mem::take(&mut part), last: false });
-            bytes = 0;
-        }
-        bytes += key.bytes.len();
-        part.push(key);
-    }
-    parts.push(Part { part, last: true });
-    parts
 }

@@ -1,9 +1,9 @@
 //! The sender's side of a pull. Not responsible for pacing: it makes a message whenever it is asked for one.
 
 use super::OutOfTurn;
-use crate::crdt::{EntriesBuilder, Key, KeyList, OrMap};
+use crate::crdt::{CausalContext, DotSet, EntriesBuilder, Key, KeyList, OrMap};
 use crate::proto::message::{Begin, Message, Pull};
-use crate::proto::reconcile::Offer;
+use crate::proto::reconcile::{Base, Batches, Differ, Differed, Offer, Outdated, Reconciled};
 
 /// A chunk is closed when it holds so many bytes, so that what is fresh never waits long behind it.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -12,39 +12,55 @@ const CHUNK_BYTES: usize = 64 << 10;
 #[derive(Debug)]
 pub struct Sender {
     begin: Begin,
+    base: Base,
     stage: Stage,
+    have: DotSet,
+    forced: bool,
     /// Keys with a live dot outside `base ∪ have` at the instant of the snapshot: a list of keys, not of entries, so
     /// that a truncation while it is worked off does not shorten it.
     keys: KeyList,
     /// Keys written meanwhile: they go before the rest.
     fresh: KeyList,
+    /// Its live dots at the instant of the snapshot, in a catch-up.
+    offer: Option<Offer>,
     chunk_entries: usize,
+    batches: Batches,
+    counts: Reconciled,
 }
 
 #[derive(Debug)]
 enum Stage {
-    Begin(Option<Offer>),
-    Offer(Offer),
-    AwaitDead,
+    /// What the receiver has is not clear yet; the question that is to be asked next.
+    Differ(Differ, Option<Message>),
+    Begin,
     Entries,
+    Compare,
     Finished,
+    GivenUp,
 }
 
 impl Sender {
     /// Or so many entries, unless set otherwise.
     pub const CHUNK_ENTRIES: usize = 4096;
 
-    /// Takes the snapshot. Cost: the entries that differ; in a catch-up, the live dots.
-    pub fn new(map: &OrMap, pull: &Pull) -> Self {
-        let catch_up = pull.catch_up || map.needs_catch_up(&pull.base);
-        let offer = catch_up.then(|| Offer::new(map, &pull.base, &pull.have));
-        Self {
-            begin: Begin { snapshot: map.context().clone(), bound: map.truncated().clone(), catch_up },
-            stage: Stage::Begin(offer),
-            keys: map.keys_since(&pull.base, &pull.have),
+    /// Takes the snapshot, unless it has to ask first what the receiver has. Cost: the entries that differ.
+    pub fn new(map: &mut OrMap, pull: &Pull) -> Self {
+        let (differ, differed) = Differ::start(map, &pull.told);
+        let mut sender = Self {
+            begin: Begin::default(),
+            base: Base::default(),
+            stage: Stage::Begin,
+            have: pull.have.clone(),
+            forced: pull.catch_up,
+            keys: KeyList::new(),
             fresh: KeyList::new(),
+            offer: None,
             chunk_entries: Self::CHUNK_ENTRIES,
-        }
+            batches: Batches::default(),
+            counts: Reconciled::default(),
+        };
+        sender.on_differed(map, differ, differed);
+        sender
     }
 
     /// The same with at most so many entries in a chunk.
@@ -54,59 +70,126 @@ impl Sender {
         self
     }
 
-    /// What the receiver's context takes in at the end.
+    /// The same with another way to offer its live dots.
+    #[must_use]
+    pub fn with_batches(mut self, batches: Batches) -> Self {
+        self.batches = batches;
+        self
+    }
+
+    /// What the receiver's context takes in at the end. Empty as long as it is not clear what the receiver has.
     pub fn begin(&self) -> &Begin {
         &self.begin
     }
 
+    /// What the receiver has, as far as it is known here. Empty at first, as [`begin`](Self::begin) is.
+    pub fn base(&self) -> &CausalContext {
+        &self.base.context
+    }
+
     /// A key was written here after the snapshot: it goes before the rest.
     pub fn on_write(&mut self, key: Key<'_>) {
-        if !self.is_finished() {
+        if matches!(self.stage, Stage::Begin | Stage::Entries) {
             self.fresh.push(key);
         }
     }
 
-    /// The receiver has found dots that died here: their keys join the list.
-    pub fn on_message(&mut self, message: &Message) -> Result<(), OutOfTurn> {
-        let (Message::Dead(dead), Stage::AwaitDead | Stage::Offer(_)) = (message, &self.stage) else {
-            return Err(OutOfTurn::new(message, "the keys of dead dots, after our live dots"));
-        };
-        let mut part = dead.part.clone();
-        while let Some(key) = part.pop() {
-            self.keys.push(key);
+    fn on_differed(&mut self, map: &mut OrMap, differ: Differ, differed: Differed) {
+        match differed {
+            Differed::Base(base) => self.take_snapshot(map, *base),
+            Differed::Ask(question) => self.stage = Stage::Differ(differ, Some(question)),
         }
-        if dead.last {
-            self.stage = Stage::Entries;
+    }
+
+    fn take_snapshot(&mut self, map: &mut OrMap, base: Base) {
+        let catch_up = self.forced || map.needs_catch_up(&base.context);
+        self.begin = Begin { snapshot: map.context().clone(), bound: map.truncated().clone(), catch_up };
+        self.keys = map.keys_since(&base.context, &self.have);
+        self.offer = catch_up.then(|| Offer::new(map));
+        self.base = base;
+        self.stage = Stage::Begin;
+    }
+
+    /// Takes what the receiver says. A message that is out of turn has changed nothing.
+    pub fn on_message(&mut self, map: &mut OrMap, message: &Message) -> Result<(), OutOfTurn> {
+        match std::mem::replace(&mut self.stage, Stage::GivenUp) {
+            Stage::Differ(differ, question) => self.on_told(map, differ, question, message),
+            Stage::Compare => self.on_compared(map, message),
+            stage => {
+                self.stage = stage;
+                Err(OutOfTurn::new(message, "nothing"))
+            }
+        }
+    }
+
+    fn on_told(
+        &mut self,
+        map: &mut OrMap,
+        mut differ: Differ,
+        question: Option<Message>,
+        message: &Message,
+    ) -> Result<(), OutOfTurn> {
+        match message {
+            Message::Symbols(symbols) if question.is_none() => {
+                self.counts.symbols_received += symbols.symbols.len() as u64;
+                let differed = differ.on_more(map, symbols).map_err(|what| OutOfTurn::content(message, what))?;
+                self.on_differed(map, differ, differed);
+            }
+            Message::Contexts { context, bound } if question.is_none() => {
+                self.counts.fallbacks += 1;
+                self.take_snapshot(map, *Differ::whole(map, context, bound));
+            }
+            _ => {
+                self.stage = Stage::Differ(differ, question);
+                return Err(OutOfTurn::new(message, "symbols of what it has, if they were asked for"));
+            }
         }
         Ok(())
     }
 
-    /// The next message; `None` while the receiver has to speak, and after `Done`.
+    fn on_compared(&mut self, map: &OrMap, message: &Message) -> Result<(), OutOfTurn> {
+        self.stage = Stage::Compare;
+        match (message, &mut self.offer) {
+            (Message::More { symbols, differences }, Some(offer)) => {
+                if offer.on_more(map, *symbols, *differences) == Err(Outdated) {
+                    self.stage = Stage::GivenUp;
+                }
+                Ok(())
+            }
+            (Message::Decoded, _) => {
+                self.stage = Stage::Finished;
+                Ok(())
+            }
+            _ => Err(OutOfTurn::new(message, "what the receiver makes of our live dots")),
+        }
+    }
+
+    /// The next message; `None` while the receiver has to speak, and after the last.
     pub fn next(&mut self, map: &OrMap) -> Option<Message> {
-        match std::mem::replace(&mut self.stage, Stage::Finished) {
-            Stage::Begin(offer) => {
-                self.stage = offer.map_or(Stage::Entries, Stage::Offer);
-                Some(Message::Begin(self.begin.clone()))
-            }
-            Stage::Offer(mut offer) => {
-                let part = offer.next_part();
-                self.stage = if part.as_ref().is_none_or(|p| p.last) { Stage::AwaitDead } else { Stage::Offer(offer) };
-                part.map(Message::Live)
-            }
-            Stage::AwaitDead => {
-                self.stage = Stage::AwaitDead;
-                None
+        match &mut self.stage {
+            Stage::Differ(_, question) => question.take(),
+            Stage::Begin => {
+                self.stage = Stage::Entries;
+                Some(Message::Begin(self.base.beginning(&self.begin)))
             }
             Stage::Entries if self.keys.is_empty() && self.fresh.is_empty() => {
+                self.stage = if self.begin.catch_up { Stage::Compare } else { Stage::Finished };
                 // RULE 5: the bound as it is at the end, for what was truncated while the list was worked off.
                 Some(Message::Done { bound: map.truncated().clone() })
             }
-            Stage::Entries => {
-                self.stage = Stage::Entries;
-                Some(Message::Chunk(self.chunk(map)))
-            }
-            Stage::Finished => None,
+            Stage::Entries => Some(Message::Chunk(self.chunk(map))),
+            Stage::Compare => self.next_of_offer(map),
+            Stage::Finished | Stage::GivenUp => None,
         }
+    }
+
+    fn next_of_offer(&mut self, map: &OrMap) -> Option<Message> {
+        let offer = self.offer.as_mut()?;
+        offer.set_batches(self.batches);
+        offer.next(map).unwrap_or_else(|Outdated| {
+            self.stage = Stage::GivenUp;
+            None
+        })
     }
 
     fn chunk(&mut self, map: &OrMap) -> crate::crdt::Entries {
@@ -119,9 +202,22 @@ impl Sender {
         builder.finish()
     }
 
-    /// Whether `Done` has been given.
+    /// Whether all is over: the last message was given, and in a catch-up the receiver has said that it has all. Only now
+    /// it is known to have the snapshot.
     pub fn is_finished(&self) -> bool {
         matches!(self.stage, Stage::Finished)
+    }
+
+    /// Whether this pull cannot be answered to its end, because too much has changed meanwhile. It has to be reset.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self.stage, Stage::GivenUp)
+    }
+
+    /// What was sent and received to compare, since this was asked last.
+    pub fn take_counts(&mut self) -> Reconciled {
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.add(self.offer.as_mut().map(Offer::take_counts).unwrap_or_default());
+        counts
     }
 }
 
