@@ -4,6 +4,7 @@
 use super::dot_log::{DotLog, Slot};
 use super::journal::Journals;
 use super::pending::{EntryContext, Pending};
+use super::replaced::Replaced;
 use super::stored::{LocalDot, RegisterRef, Stored};
 use super::table::{Place, Table};
 use super::{Audit, AuditKey, CausalContext, Clock, Dot, Key, Reading, Register, ReplicaId};
@@ -47,6 +48,8 @@ pub struct OrMap {
     /// What will be dropped some day, by the moment from which its retention counts: tombstones, and registers with a
     /// deadline.
     pub(super) dated: [BTreeSet<(u64, LocalDot)>; 2],
+    /// What was overwritten lately, for naming entries by it.
+    pub(super) replaced: Replaced,
     /// What storage has still to keep, if there is one.
     pub(super) journals: Option<Box<Journals>>,
     sums: Sums,
@@ -150,6 +153,7 @@ impl OrMap {
             index,
             pending: Pending::default(),
             dated: Default::default(),
+            replaced: Replaced::default(),
             journals: None,
             sums: Sums { key, context: 0, state: 0, last: None },
             counts: Counts::default(),
@@ -212,6 +216,7 @@ impl OrMap {
         let arrival_ms = self.clock.now_ms();
         let slot = match place.slot {
             Some(slot) => {
+                self.note_replaced(slot, dot);
                 self.detach(slot);
                 self.table.set_siblings(slot, Vec::new());
                 self.table.first_mut(slot).replace(dot, register, arrival_ms);
@@ -337,6 +342,11 @@ impl OrMap {
         let terms = self.pending.iter().map(|(key, pending)| self.pending_term(key, pending));
         let pending = terms.fold(0, u64::wrapping_add);
         Audit { context: self.sums.context, state: self.sums.state, pending }
+    }
+
+    /// A sum of `T`, for two that meet to see at once whether theirs are equal. Costs the replicas in it.
+    pub fn bound_sum(&self) -> u64 {
+        self.truncated.iter().map(|dot| self.sums.key.of_clock(dot)).fold(0, u64::wrapping_add)
     }
 
     /// What a pending key adds to its sum: the same at all that hold the same, however it came to them. So a bound counts

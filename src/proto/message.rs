@@ -9,11 +9,12 @@
 //!                               ◀─────────   Begin(snapshot, bound, catch_up)
 //!                               ◀─────────   Live*          catch-up only: its live dots within base ∪ have
 //!    Dead*                      ─────────▶                  the keys whose dots died there
-//!                               ◀─────────   Chunk*
+//!                               ◀─────────   (Piece* Chunk)*        pieces of large values before their entries
 //!                               ◀─────────   Done(bound)
 //! ```
 
-use crate::crdt::{Audit, CausalContext, Delta, DotSet, Entries, KeyList, ReplicaId};
+use crate::crdt::{Audit, CausalContext, Delta, Dot, DotSet, Entries, KeyList, ReplicaId};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The version of everything below. It stands in the name of the protocol that a link agrees on (ALPN), too.
@@ -50,6 +51,8 @@ pub enum Message {
     Dead(Part<KeyList>),
     /// Sender to receiver: some entries, each with the context it was read under.
     Chunk(Entries),
+    /// Sender to receiver: part of a large value, before the entry that has it.
+    Piece(Piece),
     /// Sender to receiver: that was all. Only now the receiver's context takes in the snapshot.
     Done {
         /// The sender's truncation bound at the end of the sync.
@@ -72,6 +75,10 @@ pub struct Hello {
     pub address: String,
     /// Its sums.
     pub audit: Audit,
+    /// The sum of its truncation bound: see [`OrMap::bound_sum`](crate::crdt::OrMap::bound_sum).
+    pub bound: u64,
+    /// What it can read beyond what all can: bit 0, frames compressed with zstd. Others count for nothing.
+    pub features: u64,
 }
 
 /// The sums of the sender. See [`Message::Digest`].
@@ -81,6 +88,19 @@ pub struct Digest {
     pub audit: Audit,
     /// Whether to answer with the own sums if they differ.
     pub reply: bool,
+}
+
+/// Part of the value that a dot wrote. See [`Message::Piece`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Whose value.
+    pub dot: Dot,
+    /// How long that is.
+    pub total: u64,
+    /// Where in it these bytes stand.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Bytes,
 }
 
 /// What the receiver has. See [`Message::Pull`].
@@ -128,6 +148,7 @@ impl Message {
             Self::Live(_) => "Live",
             Self::Dead(_) => "Dead",
             Self::Chunk(_) => "Chunk",
+            Self::Piece(_) => "Piece",
             Self::Done { .. } => "Done",
         }
     }

@@ -44,6 +44,8 @@ impl Node {
             name: self.config.name.clone(),
             address: self.config.address.clone(),
             audit: self.map.audit(),
+            bound: self.map.bound_sum(),
+            features: codec::FEATURES,
         };
         self.send(link, CONTROL, &Message::Hello(hello), None);
     }
@@ -238,6 +240,11 @@ impl Node {
         }
         let before = self.map.context().clone();
         let merged = self.map.merge(delta);
+        if merged.unresolved {
+            // It names keys by writes that were overwritten here meanwhile. A pull tells them by key.
+            self.want_pull(link, false);
+            return Ok(());
+        }
         self.received.add(merged.received);
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);

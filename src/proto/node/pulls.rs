@@ -82,6 +82,12 @@ impl Node {
             self.on_pulled(link, channel, &pull);
             return Ok(());
         }
+        if matches!(step, Step::Unresolved) {
+            self.outputs.push_back(Output::Reset { link, channel });
+            self.end_catch_up(link, channel);
+            self.want_pull(link, false);
+            return Ok(());
+        }
         if let Some(state) = self.links.get_mut(&link) {
             state.pull = Some(pull);
         }
@@ -101,7 +107,7 @@ impl Node {
     fn on_step(&mut self, link: LinkId, channel: u64, step: Step) {
         match step {
             Step::Begun { catch_up: true } => self.exclude_others(link, channel),
-            Step::Begun { catch_up: false } | Step::Waiting | Step::Done => {}
+            Step::Begun { catch_up: false } | Step::Waiting | Step::Done | Step::Unresolved => {}
             Step::Joined(received) => self.received.add(received),
             Step::Reply(parts) => {
                 for part in parts {

@@ -64,7 +64,7 @@ impl Node {
         state.push_not_before = self.now.instant + self.config.coalesce;
         let few =
             self.map.context().count_missing_from(&known) <= PUSH_DOTS_MAX && self.map.pending() <= PUSH_PENDING_MAX;
-        let delta = few.then(|| self.map.delta_within(&known, PUSH_BYTES_MAX)).flatten();
+        let delta = few.then(|| self.map.named_delta_within(&known, PUSH_BYTES_MAX)).flatten();
         match delta {
             Some(delta) => {
                 self.send(link, CONTROL, &Message::Push(delta), None);

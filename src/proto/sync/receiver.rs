@@ -36,6 +36,9 @@ pub enum Step {
     Reply(Vec<Part<KeyList>>),
     /// Entries were joined.
     Joined(Received),
+    /// Entries are named by writes that are not live here any more, or lack their values: none was joined, the pull must
+    /// be given up, and the next one ask for keys.
+    Unresolved,
     /// The context has taken in the snapshot.
     Done,
 }
@@ -69,7 +72,10 @@ impl Receiver {
                 self.stage = Stage::AwaitEntries;
                 Ok(Step::Reply(dead))
             }
-            (Stage::AwaitEntries, Message::Chunk(entries)) => Ok(Step::Joined(map.join_entries(&entries, report))),
+            (Stage::AwaitEntries, Message::Chunk(entries)) => Ok(match map.resolve(entries) {
+                Ok(entries) => Step::Joined(map.join_entries(&entries, report)),
+                Err(_) => Step::Unresolved,
+            }),
             (Stage::AwaitEntries, Message::Done { bound }) => Ok(self.on_done(map, &bound)),
             (Stage::AwaitBegin, message) => Err(OutOfTurn::new(&message, "the beginning of a pull")),
             (Stage::AwaitLive(_), message) => Err(OutOfTurn::new(&message, "the sender's live dots")),
