@@ -1,8 +1,14 @@
 //! The bytes of messages and deltas: what was said is what arrives, equal things have equal bytes, and whatever else
 //! arrives is refused or is a message; never a panic. The bytes themselves are held by `proto-docs/vectors`.
 
+#[path = "wire/compressed.rs"]
+mod compressed;
 #[path = "wire/hostile.rs"]
 mod hostile;
+#[path = "wire/names.rs"]
+mod names;
+#[path = "wire/said.rs"]
+mod said;
 #[path = "wire/vectors.rs"]
 mod vectors;
 #[path = "wire/worlds.rs"]
@@ -11,11 +17,11 @@ mod worlds;
 use bytes::Bytes;
 use hostile::{Raw, hostile};
 use proptest::prelude::*;
-use tidings::Delta;
 use tidings::crdt::{Audit, CausalContext, DotSet, Key, KeyList, OrMap, ReplicaId};
 use tidings::proto::DecodeError;
 use tidings::proto::codec::{FRAME_BYTES_MAX, decode, encode};
-use tidings::proto::message::{Begin, Digest, Hello, Message, Part, Pull};
+use tidings::proto::message::{Begin, Digest, Hello, Message, Part, Piece, Pull};
+use tidings::{Delta, Dot};
 use worlds::{NOW, after_merge, events, pull, world};
 
 // ---- what was said is what arrives --------------------------------------------------------------------------------
@@ -83,13 +89,19 @@ fn keys() -> impl Strategy<Value = KeyList> {
 }
 
 fn message_without_entries() -> impl Strategy<Value = Message> {
-    let hello = (any::<[u8; 16]>(), id(), any::<u64>(), ".{0,40}", ".{0,40}", audit()).prop_map(
-        |(cluster, replica, boot, name, address, audit)| {
-            Message::Hello(Hello { cluster, replica, boot, name, address, audit })
+    let hello = (any::<[u8; 16]>(), id(), any::<u64>(), ".{0,40}", ".{0,40}", audit(), any::<u64>(), 0..4_u64)
+        .prop_map(|(cluster, replica, boot, name, address, audit, bound, features)| {
+            Message::Hello(Hello { cluster, replica, boot, name, address, audit, bound, features })
+        });
+    let piece = (id(), counter(), 0..1_u64 << 31, prop::collection::vec(any::<u8>(), 1..100), 0..1_u64 << 30).prop_map(
+        |(replica, counter, offset, bytes, more)| {
+            let total = offset + bytes.len() as u64 + more;
+            Message::Piece(Piece { dot: Dot::new(replica, counter), total, offset, bytes: bytes.into() })
         },
     );
     prop_oneof![
         hello,
+        piece,
         (audit(), any::<bool>()).prop_map(|(audit, reply)| Message::Digest(Digest { audit, reply })),
         (context(), any::<bool>()).prop_map(|(context, replace)| Message::Context { context, replace }),
         any::<bool>().prop_map(|left| Message::Goodbye { left }),
@@ -358,7 +370,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(8_000))]
 
     #[test]
-    fn arbitrary_bytes_are_refused_or_a_message(kind in 0..11_u8, bytes in plausible_bytes()) {
+    fn arbitrary_bytes_are_refused_or_a_message(kind in 0..hostile::KINDS_END, bytes in plausible_bytes()) {
         refused_or_canonical(&Raw::kind(kind).bytes(&bytes).0.into(), None);
         refused_or_canonical(&Raw::kind(kind).bytes(&bytes).0.into(), Some(&hostile::begin()));
         refused_or_canonical(&bytes.clone().into(), None);

@@ -57,6 +57,16 @@ impl CausalContext {
         self.position(replica).map_or(0, |i| self.clocks[i].1)
     }
 
+    /// Where `replica` stands in the order of the replicas.
+    pub(crate) fn place(&self, replica: ReplicaId) -> Option<usize> {
+        self.position(replica).ok()
+    }
+
+    /// The replica in that place, and its highest counter.
+    pub(crate) fn at(&self, place: usize) -> Option<Dot> {
+        self.clocks.get(place).map(|&(id, counter)| Dot::new(id, counter))
+    }
+
     /// Whether the dot is in the set.
     pub fn contains(&self, dot: Dot) -> bool {
         dot.counter <= self.get(dot.replica)

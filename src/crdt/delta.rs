@@ -17,6 +17,10 @@ pub struct Entries {
     pub(crate) rows: Vec<Row>,
     pub(crate) registers: Vec<RegisterRow>,
     pub(crate) buffer: Bytes,
+    /// The names of the rows that have no key, in their order: writes that were live under it.
+    pub(crate) named: Vec<Dot>,
+    /// How many values are not in the buffer, but were given before.
+    pub(crate) given: usize,
 }
 
 /// One entry: where its key and its registers are.
@@ -24,18 +28,43 @@ pub struct Entries {
 pub(crate) struct Row {
     pub(crate) section: Section,
     pub(crate) context: u32,
+    /// Empty if it is named by a dot.
     pub(crate) key: Range<usize>,
     /// The end of its registers; they begin where those of the row before end.
     pub(crate) registers_end: usize,
 }
 
-/// One live register: `value` is `None` for a tombstone.
+impl Row {
+    pub(crate) fn is_named(&self) -> bool {
+        self.key.is_empty()
+    }
+}
+
+/// One live register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RegisterRow {
     pub(crate) dot: Dot,
     pub(crate) timestamp: Timestamp,
     pub(crate) deadline: Option<u64>,
-    pub(crate) value: Option<Range<usize>>,
+    pub(crate) value: RowValue,
+}
+
+/// Where a register's value is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum RowValue {
+    /// It has none.
+    #[default]
+    Tombstone,
+    /// Here in the buffer.
+    At(Range<usize>),
+    /// So many bytes, given before in pieces.
+    Given(usize),
+}
+
+impl RowValue {
+    pub(crate) fn range(&self) -> Option<Range<usize>> {
+        if let Self::At(range) = self { Some(range.clone()) } else { None }
+    }
 }
 
 /// One entry as joining sees it.
@@ -64,9 +93,18 @@ impl Entries {
         self.rows.is_empty()
     }
 
-    /// The keys, in the order in which the entries stand.
+    /// The keys, in the order in which the entries stand; empty where one is named by a dot.
     pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
         self.iter().map(|entry| entry.key)
+    }
+
+    /// How many bytes are keys and values of a section.
+    pub(crate) fn bytes_of(&self, section: Section) -> usize {
+        let of_section = self.iter().filter(|entry| entry.key.section == section);
+        let values = |entry: &EntryView<'_>| {
+            entry.registers.iter().filter_map(|r| r.value.range()).map(|r| r.len()).sum::<usize>()
+        };
+        of_section.map(|entry| entry.key.bytes.len() + values(&entry)).sum()
     }
 
     /// How many keys will be in the map at least, once it has joined these into nothing.
@@ -91,8 +129,16 @@ impl<'a> EntryView<'a> {
 
     pub(super) fn register(&self, i: usize) -> (Dot, RegisterRef<'a>) {
         let row = &self.registers[i];
-        let value = row.value.as_ref().map(|range| &self.buffer[range.clone()]);
+        let value = row.value.range().map(|range| &self.buffer[range]);
         (row.dot, RegisterRef { value, timestamp: row.timestamp, deadline: row.deadline })
+    }
+
+    pub(super) fn row(&self) -> &'a Row {
+        self.row
+    }
+
+    pub(super) fn register_rows(&self) -> &'a [RegisterRow] {
+        self.registers
     }
 
     pub(super) fn key_bytes(&self) -> Bytes {
@@ -101,7 +147,7 @@ impl<'a> EntryView<'a> {
 
     pub(super) fn value_of(&self, dot: Dot) -> Option<Bytes> {
         let row = self.registers.iter().find(|register| register.dot == dot)?;
-        row.value.as_ref().map(|range| self.buffer.slice(range.clone()))
+        row.value.range().map(|range| self.buffer.slice(range))
     }
 }
 
@@ -113,9 +159,34 @@ pub struct EntriesBuilder {
     /// The contexts already taken, by the pending context they come from; first the map's own.
     sources: Vec<Option<Arc<EntryContext>>>,
     context_bytes: usize,
+    /// Who is to receive them knows the keys of what is live within this.
+    known: Option<CausalContext>,
+    /// Values longer than this go before, in pieces.
+    value_bytes_max: Option<usize>,
+    large: Vec<(Dot, Bytes)>,
 }
 
 impl EntriesBuilder {
+    /// Names overwritten keys by what was overwritten, for a receiver that is known to have had `base`. It may have
+    /// overwritten that itself; then it asks again, and is to be answered by key.
+    #[must_use]
+    pub fn naming(mut self, base: CausalContext) -> Self {
+        self.known = Some(base);
+        self
+    }
+
+    /// Leaves out values longer than this: they are given before, in pieces. See [`large`](Self::large).
+    #[must_use]
+    pub fn without_values_beyond(mut self, bytes: usize) -> Self {
+        self.value_bytes_max = Some(bytes);
+        self
+    }
+
+    /// The values that were left out, to be given in pieces before the entries.
+    pub fn large(&mut self) -> Vec<(Dot, Bytes)> {
+        std::mem::take(&mut self.large)
+    }
+
     /// Reads the key's entry as it is now, with its context. All that one builder collects must be read without the
     /// map's context growing in between. A key that has neither registers nor a pending context is sent as empty.
     pub fn push(&mut self, map: &OrMap, key: Key<'_>) {
@@ -124,14 +195,19 @@ impl EntriesBuilder {
 
     fn push_at(&mut self, map: &OrMap, key: Key<'_>, slot: Option<Slot>) {
         let context = self.context(map, map.pending.get(key));
-        let key_start = self.buffer.len();
-        self.buffer.extend_from_slice(key.bytes);
-        let key_range = key_start..self.buffer.len();
+        let name = self.known.as_ref().zip(slot).and_then(|(base, slot)| map.name_within(base, slot));
+        let key_range = match name {
+            Some(name) => {
+                self.entries.named.push(name);
+                0..0
+            }
+            None => self.copy(key.bytes),
+        };
         if let Some(slot) = slot {
             for stored in map.table.registers(slot) {
                 let register = stored.register();
-                let value = register.value.map(|value| self.copy(value));
                 let dot = map.index.dot(stored.dot());
+                let value = register.value.map_or(RowValue::Tombstone, |value| self.value(dot, value));
                 let RegisterRef { timestamp, deadline, .. } = register;
                 self.entries.registers.push(RegisterRow { dot, timestamp, deadline, value });
             }
@@ -145,10 +221,19 @@ impl EntriesBuilder {
         self.entries.registers.reserve(registers);
     }
 
-    fn copy(&mut self, value: &[u8]) -> Range<usize> {
+    fn copy(&mut self, bytes: &[u8]) -> Range<usize> {
         let start = self.buffer.len();
-        self.buffer.extend_from_slice(value);
+        self.buffer.extend_from_slice(bytes);
         start..self.buffer.len()
+    }
+
+    fn value(&mut self, dot: Dot, value: &[u8]) -> RowValue {
+        if self.value_bytes_max.is_none_or(|max| value.len() <= max) {
+            return RowValue::At(self.copy(value));
+        }
+        self.large.push((dot, Bytes::copy_from_slice(value)));
+        self.entries.given += 1;
+        RowValue::Given(value.len())
     }
 
     fn context(&mut self, map: &OrMap, pending: Option<&Arc<EntryContext>>) -> u32 {
@@ -216,6 +301,9 @@ pub struct Merged {
     pub missing: CausalContext,
     /// What became of the dots it brought.
     pub received: Received,
+    /// It names keys by writes that are not live here: nothing was merged, and it has to be asked for by key. Never so
+    /// with what [`OrMap::delta_since`] gives.
+    pub unresolved: bool,
 }
 
 impl IntoIterator for Merged {
@@ -270,10 +358,19 @@ impl OrMap {
     /// The same for a small difference: `None` if it takes more than about `bytes_max` (a single entry may), or needs a
     /// catch-up. Cost: at most the keys that differ, and those bytes.
     pub fn delta_within(&self, base: &CausalContext, bytes_max: usize) -> Option<Delta> {
+        self.delta_of(base, bytes_max, EntriesBuilder::default())
+    }
+
+    /// The same for a peer that is known to have had `base`: overwritten keys are named by what was overwritten, which
+    /// is shorter. Who cannot tell what is meant merges nothing, and says so ([`Merged::unresolved`]).
+    pub fn named_delta_within(&self, base: &CausalContext, bytes_max: usize) -> Option<Delta> {
+        self.delta_of(base, bytes_max, EntriesBuilder::default().naming(base.clone()))
+    }
+
+    fn delta_of(&self, base: &CausalContext, bytes_max: usize, mut entries: EntriesBuilder) -> Option<Delta> {
         if self.needs_catch_up(base) {
             return None;
         }
-        let mut entries = EntriesBuilder::default();
         let nothing = DotSet::new();
         for (key, slot) in self.listed_since(base, &nothing) {
             entries.push_at(self, key, slot);
@@ -311,6 +408,12 @@ impl OrMap {
         once.map(|slot| (self.table.key(slot), Some(slot))).chain(unbounded)
     }
 
+    /// How long the longest live value of the key is.
+    pub(crate) fn longest_value(&self, key: Key<'_>) -> usize {
+        let registers = self.table.find(key).into_iter().flat_map(|slot| self.table.registers(slot));
+        registers.filter_map(|stored| stored.register().value.map(<[u8]>::len)).max().unwrap_or(0)
+    }
+
     /// The live dots held beyond the context, from syncs that were cut off: what a pull need not bring again.
     pub fn have(&self) -> DotSet {
         self.dots_beyond_context().collect()
@@ -321,7 +424,11 @@ impl OrMap {
     /// The snapshot is taken in only if this replica has what the delta builds on; otherwise its entries are kept as
     /// pending, and the answer says what is missing. It may be merged while a catch-up is under way: see RULE 4 at
     /// [`conclude`](Self::conclude).
-    pub fn merge(&mut self, delta: Delta) -> Merged {
+    pub fn merge(&mut self, mut delta: Delta) -> Merged {
+        match self.resolve(delta.entries) {
+            Ok(entries) => delta.entries = entries,
+            Err(_) => return Merged { unresolved: true, ..Merged::default() },
+        }
         let mut merged = Merged { changes: Vec::with_capacity(delta.entries.len()), ..Merged::default() };
         let covered = self.context.includes(&delta.base);
         let nothing = CausalContext::new();

@@ -63,7 +63,7 @@ impl OrMap {
     ///
     /// `R` is not touched: it may take in the sender's snapshot only after the last entry, see
     /// [`incorporate`](Self::incorporate). A replica whose `R` ran ahead of its data would take what is missing for
-    /// deleted, and delete it everywhere.
+    /// deleted, and delete it everywhere. Entries that came by wire go through [`resolve`](Self::resolve) before.
     pub fn join_entries(&mut self, entries: &Entries, report: impl FnMut(Change)) -> Received {
         self.join_before(entries, &CausalContext::new(), report)
     }
@@ -76,6 +76,10 @@ impl OrMap {
         mut report: impl FnMut(Change),
     ) -> Received {
         let mut received = Received::default();
+        debug_assert!(entries.is_whole(), "entries are resolved before they are joined");
+        if !entries.is_whole() {
+            return received;
+        }
         let mut covered = self.context.clone();
         covered.join(snapshot);
         let incoming = |context| self.incoming(context, &covered);

@@ -6,6 +6,7 @@ use super::dot_log::{DotLog, Slot};
 use super::elements::Elements;
 use super::journal::Journals;
 use super::pending::{EntryContext, Pending};
+use super::replaced::Replaced;
 use super::stored::{LocalDot, RegisterRef, Stored};
 use super::symbols::Sketch;
 use super::table::{Place, Table};
@@ -50,6 +51,8 @@ pub struct OrMap {
     /// What will be dropped some day, by the moment from which its retention counts: tombstones, and registers with a
     /// deadline.
     pub(super) dated: [BTreeSet<(u64, LocalDot)>; 2],
+    /// What was overwritten lately, for naming entries by it.
+    pub(super) replaced: Replaced,
     /// What storage has still to keep, if there is one.
     pub(super) journals: Option<Box<Journals>>,
     /// The first coded symbols of all live dots.
@@ -164,6 +167,7 @@ impl OrMap {
             index,
             pending: Pending::default(),
             dated: Default::default(),
+            replaced: Replaced::default(),
             journals: None,
             sketch: Sketch::default(),
             departures: Departures::default(),
@@ -228,6 +232,7 @@ impl OrMap {
         let arrival_ms = self.clock.now_ms();
         let slot = match place.slot {
             Some(slot) => {
+                self.note_replaced(slot, dot);
                 self.detach(slot);
                 self.table.set_siblings(slot, Vec::new());
                 self.table.first_mut(slot).replace(dot, register, arrival_ms);
@@ -353,6 +358,11 @@ impl OrMap {
         let terms = self.pending.iter().map(|(key, pending)| self.pending_term(key, pending));
         let pending = terms.fold(0, u64::wrapping_add);
         Audit { context: self.sums.context, state: self.sums.state, pending }
+    }
+
+    /// A sum of `T`, for two that meet to see at once whether theirs are equal. Costs the replicas in it.
+    pub fn bound_sum(&self) -> u64 {
+        self.truncated.iter().map(|dot| self.sums.key.of_clock(self.sums.key.element(dot))).fold(0, u64::wrapping_add)
     }
 
     /// What a pending key adds to its sum: the same at all that hold the same, however it came to them. So a bound counts

@@ -1,7 +1,10 @@
 //! One link as the node sees it: who is at the other end, what it is known to have, what is under way on it.
 //! Not responsible for connections: the runtime is.
 
-use super::message::Hello;
+use super::codec::{self, FEATURE_ZSTD, Spoken};
+use super::ledger::{Carried, Ledger};
+use super::message::{Hello, Message};
+use super::pace::Pace;
 use super::sync::{Receiver, Sender};
 use super::time::Instant;
 use crate::crdt::{CausalContext, Delta, ReplicaId};
@@ -39,14 +42,26 @@ pub(crate) struct Link {
     /// Who the certificate says it is.
     pub(crate) identity: ReplicaId,
     pub(crate) hello: Option<Hello>,
+    /// What this side has said in its own hello, until the other's is there.
+    pub(crate) introduced: Option<Introduced>,
+    /// What was said of contexts on the control channel, by this side and by the other.
+    pub(crate) said: Spoken,
+    pub(crate) heard: Spoken,
+    /// What the bytes were for, sent and received.
+    pub(crate) sent: Ledger,
+    pub(crate) received: Ledger,
+    /// Whether the peer reads compressed frames.
+    pub(crate) compresses: bool,
+    /// The next pull asks for keys: an entry was named by a write that is not live here.
+    pub(crate) by_key: bool,
     /// What the peer is known to have: its context only grows, so this stays true, unless it lost its tail in a crash;
     /// then it answers a push with what it has.
     pub(crate) known: Option<CausalContext>,
     /// The node's version up to which nothing is left to push or announce.
     pub(crate) pushed: u64,
     pub(crate) announced: u64,
-    /// Control frames that the transport has not taken yet.
-    pub(crate) control_in_flight: usize,
+    /// Control frames that the transport has not taken yet, and how large a push may be.
+    pub(crate) control: Pace,
     pub(crate) push_not_before: Instant,
     pub(crate) pull: Option<Pulling>,
     /// Pull again when the one under way, or the catch-up from another peer, is over.
@@ -82,8 +97,17 @@ pub(crate) struct Pulling {
 #[derive(Debug)]
 pub(crate) struct Sending {
     pub(crate) sender: Sender,
-    /// Frames that the transport has not taken yet.
-    pub(crate) in_flight: usize,
+    /// Frames that the transport has not taken yet, and how large the next should be.
+    pub(crate) pace: Pace,
+}
+
+/// See [`Link::introduced`].
+#[derive(Debug)]
+pub(crate) struct Introduced {
+    pub(crate) hello: Hello,
+    /// Its context and bound at that moment.
+    pub(crate) context: CausalContext,
+    pub(crate) bound: CausalContext,
 }
 
 /// See [`Link::expected`].
@@ -120,10 +144,17 @@ impl Link {
             dialed,
             identity,
             hello: None,
+            introduced: None,
+            said: Spoken::default(),
+            heard: Spoken::default(),
+            sent: Ledger::default(),
+            received: Ledger::default(),
+            compresses: false,
+            by_key: false,
             known: None,
             pushed: 0,
             announced: 0,
-            control_in_flight: 0,
+            control: Pace::default(),
             push_not_before: now,
             pull: None,
             pull_wanted: false,
@@ -138,6 +169,22 @@ impl Link {
             held_bytes: 0,
             closing: false,
         }
+    }
+
+    /// The peer's hello is there: from now on both speak from where the two hellos agree.
+    pub(crate) fn greet(&mut self, hello: Hello) {
+        if let Some(own) = self.introduced.take() {
+            self.said = Spoken::after_hellos(&own.hello, &hello, &own.context, &own.bound);
+            self.heard = self.said.clone();
+            self.compresses = own.hello.features & hello.features & FEATURE_ZSTD != 0;
+        }
+        self.hello = Some(hello);
+    }
+
+    /// Counts what a frame that came was for.
+    pub(crate) fn count_received(&mut self, message: &Message, frame: &Bytes, contexts_bytes: usize) {
+        let plain_bytes = codec::plain_bytes(frame);
+        self.received.add(Carried { message, frame_bytes: frame.len(), plain_bytes, contexts_bytes });
     }
 
     /// Whether both ends know each other.

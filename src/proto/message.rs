@@ -9,7 +9,7 @@
 //!                               ◀─────────   More*          if the contexts are not clear yet; answered by
 //!    Symbols | Contexts         ─────────▶                  these
 //!                               ◀─────────   Begin(snapshot, bound, catch_up)
-//!                               ◀─────────   Chunk*
+//!                               ◀─────────   (Piece* Chunk)*        pieces of large values before their entries
 //!                               ◀─────────   Done(bound)
 //!                               ◀─────────   Symbols* | Live*        catch-up only: of its live dots
 //!    More*                      ─────────▶                           until it is clear which of our own died there
@@ -17,6 +17,7 @@
 //! ```
 
 use crate::crdt::{Audit, CausalContext, Delta, Dot, DotSet, Entries, ReplicaId, Symbol};
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The version of everything below. It stands in the name of the protocol that a link agrees on (ALPN), too.
@@ -69,6 +70,8 @@ pub enum Message {
     Decoded,
     /// Sender to receiver: some entries, each with the context it was read under.
     Chunk(Entries),
+    /// Sender to receiver: part of a large value, before the entry that has it.
+    Piece(Piece),
     /// Sender to receiver: these were all entries. Only now the receiver's context takes in the snapshot; in a catch-up,
     /// not before it knows which of its live dots are dead.
     Done {
@@ -92,6 +95,10 @@ pub struct Hello {
     pub address: String,
     /// Its sums.
     pub audit: Audit,
+    /// The sum of its truncation bound: see [`OrMap::bound_sum`](crate::crdt::OrMap::bound_sum).
+    pub bound: u64,
+    /// What it can read beyond what all can: bit 0, frames compressed with zstd. Others count for nothing.
+    pub features: u64,
 }
 
 /// The sums of the sender. See [`Message::Digest`].
@@ -101,6 +108,19 @@ pub struct Digest {
     pub audit: Audit,
     /// Whether to answer with the own sums if they differ.
     pub reply: bool,
+}
+
+/// Part of the value that a dot wrote. See [`Message::Piece`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Whose value.
+    pub dot: Dot,
+    /// How long that is.
+    pub total: u64,
+    /// Where in it these bytes stand.
+    pub offset: u64,
+    /// The bytes.
+    pub bytes: Bytes,
 }
 
 /// What the receiver has. See [`Message::Pull`].
@@ -231,6 +251,7 @@ impl Message {
             Self::Contexts { .. } => "Contexts",
             Self::Decoded => "Decoded",
             Self::Chunk(_) => "Chunk",
+            Self::Piece(_) => "Piece",
             Self::Done { .. } => "Done",
         }
     }

@@ -22,11 +22,13 @@ mod pulls;
 mod sessions;
 mod spread;
 
-use super::codec;
+use super::assembly::Assembly;
+use super::codec::{self, Compressor};
 use super::config::NodeConfig;
 use super::dial::DialTable;
 use super::durable::Kept;
 use super::feed::Feed;
+use super::ledger::{Carried, Ledger};
 use super::link::{CLONED, CONTROL, Link, LinkId, LinkMode};
 use super::message::{Begin, Message};
 use super::reconcile::Reconciled;
@@ -168,6 +170,8 @@ pub struct LinkInfo {
     pub lag: u64,
     /// When something was last heard on it.
     pub last_heard: Instant,
+    /// What the bytes of its frames were for: of those sent, and of those received.
+    pub ledgers: [Ledger; 2],
 }
 
 /// One node: the map, its links, and what is under way.
@@ -201,6 +205,11 @@ pub struct Node {
     catching_up: Option<(LinkId, u64)>,
     reconciled: Reconciled,
     received: Received,
+    /// Large values that have arrived in part.
+    assembly: Assembly,
+    compressor: Compressor,
+    /// What the bytes were for on links that are gone, sent and received.
+    past: [Ledger; 2],
     own_record_changed: bool,
     members_changed: bool,
     left: bool,
@@ -252,6 +261,9 @@ impl Node {
             catching_up: None,
             reconciled: Reconciled::default(),
             received: Received::default(),
+            assembly: Assembly::default(),
+            compressor: Compressor::default(),
+            past: Default::default(),
             own_record_changed: false,
             members_changed: false,
             left: false,
@@ -402,6 +414,16 @@ impl Node {
         self.received
     }
 
+    /// What the bytes of all frames were for since the start: of those sent, and of those received.
+    pub fn ledgers(&self) -> [Ledger; 2] {
+        let mut ledgers = self.past;
+        for link in self.links.values() {
+            ledgers[0].join(&link.sent);
+            ledgers[1].join(&link.received);
+        }
+        ledgers
+    }
+
     /// Whether it has been in touch with a peer, or has none to be in touch with.
     pub fn is_synced_once(&self) -> bool {
         self.synced_once
@@ -410,7 +432,7 @@ impl Node {
     /// Whether every peer is known to have all that this node has.
     pub fn is_flushed(&self) -> bool {
         let has_all = |link: &Link| link.known.as_ref().is_some_and(|known| known.includes(self.map.context()));
-        self.links.values().filter(|link| link.is_up()).all(|link| has_all(link) && link.control_in_flight == 0)
+        self.links.values().filter(|link| link.is_up()).all(|link| has_all(link) && link.control.in_flight() == 0)
     }
 
     // --- Common to all
@@ -479,10 +501,15 @@ impl Node {
 
     fn send(&mut self, link: LinkId, channel: u64, message: &Message, begun: Option<&Begin>) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        if channel == CONTROL {
-            state.control_in_flight += 1;
-        }
-        let frame = codec::encode(message, begun);
+        let (plain, contexts_bytes) = if channel == CONTROL {
+            state.control.on_given(self.now.instant);
+            (codec::encode_control(message, &mut state.said), state.said.contexts_bytes())
+        } else {
+            (codec::encode(message, begun), 0)
+        };
+        let plain_bytes = plain.len();
+        let frame = if state.compresses { self.compressor.compress(plain) } else { plain };
+        state.sent.add(Carried { message, frame_bytes: frame.len(), plain_bytes, contexts_bytes });
         self.outputs.push_back(Output::Send { link, channel, frame });
     }
 

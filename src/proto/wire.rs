@@ -1,4 +1,5 @@
-//! Numbers, contexts and columns of numbers as bytes, and back. Not responsible for messages: `codec` is.
+//! Numbers and contexts as bytes, and back. Not responsible for messages: `codec` is, nor for columns of numbers:
+//! `codec::columns` is.
 //!
 //! Reading trusts nothing: every length is checked against what is left before anything is made of it, and every set
 //! must stand in its normal form, so that equal things have equal bytes.
@@ -37,8 +38,35 @@ pub enum DecodeError {
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// A shorter run of equal differences costs less among the others than on its own.
-const RUN_MIN: usize = 4;
+/// A replica whose counter is not the same in two contexts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ClockChange {
+    pub(crate) replica: ReplicaId,
+    /// Where it stands in the first, if it does.
+    pub(crate) place: Option<usize>,
+    /// Its counter in the first, 0 if it has none,
+    pub(crate) old: u64,
+    /// and in the second.
+    pub(crate) new: u64,
+}
+
+/// Where `context` differs from `reference`, in the order of the replicas. Linear in both.
+pub(crate) fn clock_changes(reference: &CausalContext, context: &CausalContext) -> Vec<ClockChange> {
+    let mut changes = Vec::new();
+    let mut theirs = context.iter().peekable();
+    let fresh = |dot: Dot| ClockChange { replica: dot.replica, place: None, old: 0, new: dot.counter };
+    for (place, Dot { replica, counter: old }) in reference.iter().enumerate() {
+        while let Some(dot) = theirs.next_if(|dot| dot.replica < replica) {
+            changes.push(fresh(dot));
+        }
+        let new = theirs.next_if(|dot| dot.replica == replica).map_or(0, |dot| dot.counter);
+        if new != old {
+            changes.push(ClockChange { replica, place: Some(place), old, new });
+        }
+    }
+    changes.extend(theirs.map(fresh));
+    changes
+}
 
 /// Writes values one after the other.
 #[derive(Debug, Default)]
@@ -64,19 +92,39 @@ impl Writer {
         self.bytes.push(u8::from(flag));
     }
 
+    /// A context by itself: each replica's id and counter.
     pub(crate) fn context(&mut self, context: &CausalContext) {
-        self.context_from(&CausalContext::new(), context);
-    }
-
-    /// Where `context` differs from `reference`, with its counter there, 0 for none. Neither has to include the other.
-    pub(crate) fn context_from(&mut self, reference: &CausalContext, context: &CausalContext) {
-        let less = reference.missing_from(context).map(|dot| Dot::new(dot.replica, context.get(dot.replica)));
-        let mut changed: Vec<Dot> = context.missing_from(reference).chain(less).collect();
-        changed.sort_unstable();
-        self.count(changed.len());
-        for dot in changed {
+        self.count(context.len());
+        for dot in context.iter() {
             self.replica(dot.replica);
             self.number(dot.counter);
+        }
+    }
+
+    /// Where `context` differs from `reference`: replicas that are there by their place, others by their ids. Neither has
+    /// to include the other.
+    pub(crate) fn context_from(&mut self, reference: &CausalContext, context: &CausalContext) {
+        self.changes(&clock_changes(reference, context));
+    }
+
+    /// The same, once it is known what differs.
+    pub(crate) fn changes(&mut self, changes: &[ClockChange]) {
+        let known = || changes.iter().filter_map(|change| Some((change.place?, change)));
+        let new = || changes.iter().filter(|change| change.place.is_none());
+        let (known_count, new_count) = (known().count() as u64, new().count());
+        self.number(known_count << 1 | u64::from(new_count > 0));
+        let mut next = 0;
+        for (place, change) in known() {
+            self.count(place - next);
+            self.number(zigzag(change.new.wrapping_sub(change.old)));
+            next = place + 1;
+        }
+        if new_count > 0 {
+            self.count(new_count);
+        }
+        for change in new() {
+            self.replica(change.replica);
+            self.number(change.new);
         }
     }
 
@@ -109,49 +157,15 @@ impl Writer {
             self.bytes.extend_from_slice(key.bytes);
         }
     }
-
-    /// A column: the differences between neighbours, in runs. A run is a number, twice its length plus one if all its
-    /// differences are the same, which then stands once; otherwise each stands for itself. Equal neighbours are a run
-    /// of their own from [`RUN_MIN`] on, and never less; all that is between two such runs is one.
-    pub(crate) fn column(&mut self, values: impl Iterator<Item = u64>) {
-        let mut mixed = Vec::new();
-        let (mut last, mut difference, mut times) = (0_u64, 0, 0_usize);
-        for value in values {
-            let next = value.wrapping_sub(last);
-            last = value;
-            if next != difference {
-                self.end_run(&mut mixed, zigzag(difference), times);
-                (difference, times) = (next, 0);
-            }
-            times += 1;
-        }
-        self.end_run(&mut mixed, zigzag(difference), times);
-        self.mixed_run(&mut mixed);
-    }
-
-    fn end_run(&mut self, mixed: &mut Vec<u64>, difference: u64, times: usize) {
-        if times < RUN_MIN {
-            (0..times).for_each(|_| mixed.push(difference));
-        } else {
-            self.mixed_run(mixed);
-            self.number((times as u64) << 1 | 1);
-            self.number(difference);
-        }
-    }
-
-    fn mixed_run(&mut self, mixed: &mut Vec<u64>) {
-        if !mixed.is_empty() {
-            self.number((mixed.len() as u64) << 1);
-            mixed.drain(..).for_each(|difference| self.number(difference));
-        }
-    }
 }
 
-fn zigzag(difference: u64) -> u64 {
+/// Signed differences as numbers: 0, −1, 1, −2 … are 0, 1, 2, 3 …
+pub(crate) fn zigzag(difference: u64) -> u64 {
     (difference << 1) ^ ((difference as i64 >> 63) as u64)
 }
 
-fn unzigzag(number: u64) -> u64 {
+/// And back.
+pub(crate) fn unzigzag(number: u64) -> u64 {
     (number >> 1) ^ (number & 1).wrapping_neg()
 }
 
@@ -187,6 +201,13 @@ impl<'a> Reader<'a> {
         let byte = *self.frame.get(self.at).ok_or(DecodeError::Truncated)?;
         self.at += 1;
         Ok(byte)
+    }
+
+    /// Eight bytes of a sum: as a number they would be ten.
+    pub(crate) fn sum(&mut self) -> Result<u64> {
+        let range = self.range(8)?;
+        let bytes = self.frame[range].try_into().map_err(|_| DecodeError::Truncated)?;
+        Ok(u64::from_le_bytes(bytes))
     }
 
     pub(crate) fn number(&mut self) -> Result<u64> {
@@ -261,28 +282,72 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn context(&mut self) -> Result<CausalContext> {
-        self.context_from(&CausalContext::new())
+        let count = self.count("replicas of a context", 17)?;
+        Ok(self.clocks(count)?.into_iter().collect())
+    }
+
+    fn clocks(&mut self, count: usize) -> Result<Vec<(ReplicaId, u64)>> {
+        let mut clocks: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (replica, counter) = (self.replica()?, checked_counter(self.number()?)?);
+            if clocks.last().is_some_and(|last| last.0 >= replica) {
+                return Err(DecodeError::Invalid("a context whose replicas are not in order"));
+            }
+            clocks.push((replica, counter));
+        }
+        Ok(clocks)
     }
 
     pub(crate) fn context_from(&mut self, reference: &CausalContext) -> Result<CausalContext> {
-        let count = self.count("replicas of a context", 17)?;
-        let mut changed: Vec<(ReplicaId, u64)> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let (replica, counter) = (self.replica()?, self.number()?);
-            if changed.last().is_some_and(|last| last.0 >= replica) {
-                return Err(DecodeError::Invalid("a context whose replicas are not in order"));
+        let head = self.number()?;
+        let (known, max) = (head >> 1, (self.left() / 2).min(reference.len()) as u64);
+        if known > max {
+            return Err(DecodeError::TooLarge { what: "changes of a context", got: known, max });
+        }
+        let known = self.known_changes(reference, known as usize)?;
+        let fresh = match head & 1 {
+            0 => Vec::new(),
+            _ => {
+                let count = self.count("replicas of a context", 17)?;
+                self.clocks(count)?
             }
-            if counter == reference.get(replica) {
+        };
+        if head & 1 == 1 && fresh.is_empty() {
+            return Err(DecodeError::Invalid("a change of a context that changes nothing"));
+        }
+        if fresh.iter().any(|(replica, _)| reference.place(*replica).is_some()) {
+            return Err(DecodeError::Invalid("a replica by its id where its place would do"));
+        }
+        if known.is_empty() && fresh.is_empty() {
+            return Ok(reference.clone());
+        }
+        let mut changed = known.into_iter().peekable();
+        let kept = reference.iter().enumerate().map(|(place, dot)| {
+            let counter = changed.next_if(|change| change.0 == place).map_or(dot.counter, |change| change.1);
+            (dot.replica, counter)
+        });
+        Ok(kept.chain(fresh).collect())
+    }
+
+    /// Places in the reference, and the counters there from now on.
+    fn known_changes(&mut self, reference: &CausalContext, count: usize) -> Result<Vec<(usize, u64)>> {
+        let mut changes = Vec::with_capacity(count);
+        let mut next = 0_usize;
+        for _ in 0..count {
+            let gap = usize::try_from(self.number()?).unwrap_or(usize::MAX);
+            let place = next.saturating_add(gap);
+            let dot = reference.at(place).ok_or(DecodeError::Invalid("a change of a replica that is not there"))?;
+            let counter = dot.counter.wrapping_add(unzigzag(self.number()?));
+            if counter == dot.counter {
                 return Err(DecodeError::Invalid("a change of a context that changes nothing"));
             }
             if counter > 0 {
                 checked_counter(counter)?;
             }
-            changed.push((replica, counter));
+            changes.push((place, counter));
+            next = place + 1;
         }
-        let is_kept = |dot: &Dot| changed.binary_search_by_key(&dot.replica, |change| change.0).is_err();
-        let kept = reference.iter().filter(is_kept).map(|dot| (dot.replica, dot.counter));
-        Ok(kept.chain(changed.iter().copied()).collect())
+        Ok(changes)
     }
 
     pub(crate) fn dot_set(&mut self) -> Result<DotSet> {
@@ -324,48 +389,6 @@ impl<'a> Reader<'a> {
             keys.push(Key { section, bytes: &self.frame[range] });
         }
         Ok(keys)
-    }
-
-    /// Reads a column of `count` values, one by one. Takes only the runs that a writer makes of them.
-    pub(crate) fn column(&mut self, count: usize, mut each: impl FnMut(u64) -> Result<()>) -> Result<()> {
-        let (mut left, mut value) = (count as u64, 0_u64);
-        let (mut last, mut times, mut after_mixed) = (None, 0, false);
-        while left > 0 {
-            let run = self.number()?;
-            let (length, mixed) = (run >> 1, run & 1 == 0);
-            if length == 0 || length > left {
-                return Err(DecodeError::Invalid("a run of a column that does not fit"));
-            }
-            left -= length;
-            if mixed {
-                if after_mixed {
-                    return Err(DecodeError::Invalid("two runs of a column that are one"));
-                }
-                for _ in 0..length {
-                    let difference = self.number()?;
-                    times = if last == Some(difference) { times + 1 } else { 1 };
-                    if times == RUN_MIN {
-                        return Err(DecodeError::Invalid("equal differences that are not in a run"));
-                    }
-                    last = Some(difference);
-                    value = value.wrapping_add(unzigzag(difference));
-                    each(value)?;
-                }
-            } else {
-                let difference = self.number()?;
-                if length < RUN_MIN as u64 || last == Some(difference) {
-                    return Err(DecodeError::Invalid("a run of equal differences that is not all of them"));
-                }
-                // One more of these would have to be in the run.
-                (last, times) = (Some(difference), RUN_MIN - 1);
-                for _ in 0..length {
-                    value = value.wrapping_add(unzigzag(difference));
-                    each(value)?;
-                }
-            }
-            after_mixed = mixed;
-        }
-        Ok(())
     }
 }
 

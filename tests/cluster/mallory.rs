@@ -54,6 +54,8 @@ impl Mallory {
             name: "mallory".into(),
             address: "127.0.0.1:1".into(),
             audit: Audit { context: 1, state: 1, pending: 0 },
+            bound: 0,
+            features: 0,
         }
     }
 

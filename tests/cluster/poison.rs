@@ -100,7 +100,7 @@ async fn poison_message_on_the_control_channel() {
     let mut ahead = map.clone();
     ahead.incorporate(&unmade());
     let pull = |base| plain(&Message::Pull(Pull { base, have: DotSet::new(), catch_up: false }));
-    let endless_count = [&[2, 1][..], &[0xff; 9], &[1]].concat();
+    let endless_count = [&[2, 1, 1][..], &[0xff; 9], &[1]].concat();
     let after_hello: [(Bytes, &str); 10] = [
         (context(unmade()), "two nodes run with one replica id"),
         (plain(&Message::Push(ahead.delta_since(&CausalContext::new()))), "two nodes run with one replica id"),
@@ -442,6 +442,8 @@ async fn wrong_cluster_without_any_secret() {
         name: "nobody".into(),
         address: from.clone(),
         audit: Audit { context: 0, state: 0, pending: 0 },
+        bound: 0,
+        features: 0,
     };
     // A client may speak before the server has looked at its certificate.
     let connecting = endpoint.connect(scene.victim.listen_addr(), "node.cluster.internal").expect("an attempt");

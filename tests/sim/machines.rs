@@ -340,6 +340,7 @@ impl<'d> Run<'d> {
                 return Went::Over;
             }
             Step::Begun { catch_up: false } | Step::Waiting | Step::Joined(_) => {}
+            Step::Unresolved => unreachable!("a pull tells its entries by key"),
         }
         Went::On
     }

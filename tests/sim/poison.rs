@@ -37,6 +37,8 @@ fn hello(map: &OrMap) -> Bytes {
         name: "peer".into(),
         address: "y".into(),
         audit: map.audit(),
+        bound: 0,
+        features: 0,
     };
     codec::encode(&Message::Hello(hello), None)
 }

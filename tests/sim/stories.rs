@@ -520,6 +520,8 @@ fn two_processes_with_one_replica_id_are_told_apart() {
         name: String::new(),
         address: "elsewhere".to_owned(),
         audit: twin.map().audit(),
+        bound: 0,
+        features: 0,
     };
     let member = &mut dense.world.members[A];
     let link = tidings::proto::link::LinkId(9);

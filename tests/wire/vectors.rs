@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use tidings::crdt::{
     Audit, CausalContext, DotSet, Entries, EntriesBuilder, Key, KeyList, OrMap, ReplicaId, Retention, Section,
 };
+use tidings::proto::assembly::{Assembly, Pieces};
 use tidings::proto::codec::{decode, encode};
-use tidings::proto::message::{Begin, Digest, Hello, Message, Part, Pull};
+use tidings::proto::message::{Begin, Digest, Hello, Message, Part, Piece, Pull};
 use tidings::{Delta, Dot};
 
 struct Vector {
@@ -124,7 +125,7 @@ fn vectors() -> Vec<Vector> {
         plain("goodbye", "The node leaves for good.", Message::Goodbye { left: true }),
         plain(
             "context",
-            "A context: everything after the first two bytes.",
+            "A context as the first on its channel: between the first two bytes and the last two, which are a sum of it.",
             Message::Context { context: context(&[(ANNA, 1), (BORIS, 300)]), replace: false },
         ),
         plain(
@@ -148,6 +149,14 @@ fn vectors() -> Vec<Vector> {
             begin: Some(Begin { snapshot: context(&[(ANNA, 2), (BORIS, 4)]), ..Begin::default() }),
             said: Said::Message(Message::Chunk(mixed_entries())),
         },
+        Vector {
+            name: "chunk_named",
+            about: "A kettle overwritten and a lamp deleted, each named by the write that it replaces: 1 and 2 of 0a…0a.",
+            begin: Some(Begin { snapshot: context(&[(ANNA, 4), (BORIS, 1)]), ..Begin::default() }),
+            said: Said::Message(Message::Chunk(named_entries())),
+        },
+        plain("piece", "A piece of a large value; the entry that has it comes later.", Message::Piece(piece())),
+        begun("chunk_given", "The entry of a value that was given in pieces.", Message::Chunk(given_entries())),
         begun(
             "done",
             "The bound has grown since the beginning.",
@@ -176,7 +185,16 @@ fn context(clocks: &[(u128, u64)]) -> CausalContext {
 
 fn hello(audit: Audit) -> Hello {
     let (name, address) = ("anna".to_owned(), "192.0.2.1:7400".to_owned());
-    Hello { cluster: [0xcc; 16], replica: ReplicaId::from(ANNA), boot: 1_000, name, address, audit }
+    Hello {
+        cluster: [0xcc; 16],
+        replica: ReplicaId::from(ANNA),
+        boot: 1_000,
+        name,
+        address,
+        audit,
+        bound: 7,
+        features: 1,
+    }
 }
 
 fn pull() -> Pull {
@@ -241,6 +259,54 @@ fn plain_entries() -> Entries {
     builder.finish()
 }
 
+/// What a receiver of the named entries has.
+fn map_at_base() -> OrMap {
+    let mut map = new_map(ANNA);
+    map.put(b"the kettle", b"on", NOW);
+    map.put(b"the lamp in the hall", b"lit", NOW);
+    map.incorporate(&context(&[(BORIS, 1)]));
+    map
+}
+
+/// As a receiver knows them who has the base, and the pieces.
+fn whole(entries: Entries) -> Entries {
+    let mut assembly = Assembly::default();
+    let bytes = Bytes::from_static(FILM);
+    Pieces::new(Dot::new(ReplicaId::from(ANNA), 14), bytes, 0)
+        .for_each(|piece| assembly.take(&piece).expect("it fits"));
+    map_at_base().resolve(assembly.complete(entries).expect("its pieces are here")).expect("its names are here")
+}
+
+fn named_entries() -> Entries {
+    let mut map = map_at_base();
+    let base = map.context().clone();
+    map.put(b"the kettle", b"off", NOW + 1);
+    map.delete(b"the lamp in the hall", NOW + 2);
+    let mut builder = EntriesBuilder::default().naming(base);
+    ["the kettle", "the lamp in the hall"].into_iter().for_each(|key| builder.push(&map, Key::from(key)));
+    builder.finish()
+}
+
+fn piece() -> Piece {
+    Piece {
+        dot: Dot::new(ReplicaId::from(ANNA), 7),
+        total: 40_000,
+        offset: 32_768,
+        bytes: Bytes::from_static(b"and so on"),
+    }
+}
+
+/// Short enough to be read here.
+const FILM: &[u8] = b"as long as you like";
+
+fn given_entries() -> Entries {
+    let mut map = map_at_snapshot();
+    map.put(b"film", FILM, NOW + 1);
+    let mut builder = EntriesBuilder::default().without_values_beyond(9);
+    builder.push(&map, Key::from("film"));
+    builder.finish()
+}
+
 fn run_entries() -> Entries {
     let mut map = new_map(ANNA);
     for i in 0..10_u8 {
@@ -288,7 +354,8 @@ fn message_in_words(message: &Message) -> Value {
     let mut says = match message {
         Message::Hello(hello) => json!({
             "cluster": hex(&hello.cluster), "replica": hello.replica.to_string(), "boot": hello.boot,
-            "name": hello.name, "address": hello.address, "audit": audit_in_words(&hello.audit),
+            "name": hello.name, "address": hello.address, "audit": audit_in_words(&hello.audit), "bound": hello.bound,
+            "features": hello.features,
         }),
         Message::Digest(digest) => json!({ "audit": audit_in_words(&digest.audit), "reply": digest.reply }),
         Message::Goodbye { left } => json!({ "left": left }),
@@ -303,6 +370,10 @@ fn message_in_words(message: &Message) -> Value {
         Message::Live(Part { part, last }) => json!({ "last": last, "dots": intervals(part) }),
         Message::Dead(Part { part, last }) => json!({ "last": last, "keys": key_list(part.clone()) }),
         Message::Chunk(entries) => entries_in_words(entries),
+        Message::Piece(piece) => json!({
+            "dot": piece.dot.to_string(), "total": piece.total, "offset": piece.offset,
+            "piece": piece.bytes.escape_ascii().to_string(),
+        }),
         Message::Done { bound } => json!({ "bound": clocks(bound) }),
     };
     says["kind"] = json!(message.name());
@@ -355,6 +426,7 @@ fn key_in_words(key: Key<'_>) -> Value {
 /// A fresh map that joins them shows what each entry is, and under which context it came.
 fn entries_in_words(entries: &Entries) -> Value {
     let pair = |pair: &std::sync::Arc<tidings::crdt::EntryContext>| json!({ "context": clocks(&pair.context), "bound": clocks(&pair.bound) });
+    let entries = &whole(entries.clone());
     let mut fresh = OrMap::new(ReplicaId::from(u128::MAX));
     let _ = fresh.join_entries(entries, |_| ());
     let entry = |key: Key<'_>| {

@@ -6,7 +6,7 @@ use super::{Node, PeerInfo};
 use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
 use crate::proto::dial::LEARNED_MAX;
-use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Link, LinkId};
+use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Introduced, Link, LinkId};
 use crate::proto::message::{Digest, Hello, Message};
 use crate::proto::node::LinkInfo;
 use crate::proto::time::Now;
@@ -37,6 +37,7 @@ impl Node {
         if self.offline {
             return self.close_link(link, OFFLINE.to_owned());
         }
+        let (context, bound) = (self.map.context().clone(), self.map.truncated().clone());
         let hello = Hello {
             cluster: self.config.cluster,
             replica: self.map.id(),
@@ -44,8 +45,13 @@ impl Node {
             name: self.config.name.clone(),
             address: self.config.address.clone(),
             audit: self.map.audit(),
+            bound: self.map.bound_sum(),
+            features: codec::FEATURES,
         };
-        self.send(link, CONTROL, &Message::Hello(hello), None);
+        self.send(link, CONTROL, &Message::Hello(hello.clone()), None);
+        if let Some(state) = self.links.get_mut(&link) {
+            state.introduced = Some(Introduced { hello, context, bound });
+        }
     }
 
     pub(super) fn on_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) {
@@ -87,8 +93,10 @@ impl Node {
     }
 
     fn on_control_frame(&mut self, link: LinkId, frame: &Bytes) -> Result<(), Broken> {
-        let message = codec::decode(frame, None).map_err(|e| e.to_string())?;
-        let greeted = self.links.get(&link).is_some_and(|state| state.hello.is_some());
+        let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
+        let message = codec::decode_control(frame, &mut state.heard).map_err(|e| e.to_string())?;
+        state.count_received(&message, frame, state.heard.contexts_bytes());
+        let greeted = state.hello.is_some();
         match message {
             Message::Hello(hello) if !greeted => self.on_hello(link, hello),
             message if !greeted => Err(format!("{} before the hello", message.name())),
@@ -141,7 +149,7 @@ impl Node {
         info!(peer = %hello.replica, name = hello.name, address, "link up");
         let audit = hello.audit;
         if let Some(state) = self.links.get_mut(&link) {
-            state.hello = Some(hello);
+            state.greet(hello);
         }
         self.synced_once |= audit == self.map.audit();
         self.hear_anew(identity);
@@ -238,6 +246,11 @@ impl Node {
         }
         let before = self.map.context().clone();
         let merged = self.map.merge(delta);
+        if merged.unresolved {
+            // It names keys by writes that were overwritten here meanwhile. A pull tells them by key.
+            self.want_keys(link);
+            return Ok(());
+        }
         self.received.add(merged.received);
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
@@ -258,9 +271,9 @@ impl Node {
     pub(super) fn on_sent(&mut self, link: LinkId, channel: u64) {
         let Some(state) = self.links.get_mut(&link) else { return };
         if channel == CONTROL {
-            state.control_in_flight = state.control_in_flight.saturating_sub(1);
+            state.control.on_taken(self.now.instant);
         } else if let Some(sending) = state.sending.get_mut(&channel) {
-            sending.in_flight = sending.in_flight.saturating_sub(1);
+            sending.pace.on_taken(self.now.instant);
             self.pump(link, channel);
         }
     }
@@ -268,6 +281,8 @@ impl Node {
     pub(super) fn on_disconnected(&mut self, link: LinkId) {
         self.drop_syncs(link);
         let Some(state) = self.links.remove(&link) else { return };
+        self.past[0].join(&state.sent);
+        self.past[1].join(&state.received);
         let Some(hello) = state.hello else { return };
         if state.closing {
             self.hear(state.identity, Duration::ZERO);
@@ -394,6 +409,7 @@ impl Node {
             mode: state.mode(),
             lag: state.known.as_ref().map_or(0, |known| self.map.context().count_missing_from(known)),
             last_heard: state.last_heard,
+            ledgers: [state.sent, state.received],
         })
         .collect()
     }

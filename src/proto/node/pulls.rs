@@ -5,6 +5,7 @@ use crate::crdt::{Audit, CausalContext, Change};
 use crate::proto::codec;
 use crate::proto::link::{CONTROL, Deferred, Expected, LinkId, Pulling, Sending};
 use crate::proto::message::Message;
+use crate::proto::pace::Pace;
 use crate::proto::sync::{Receiver, Sender, Step};
 use crate::proto::time::Instant;
 use bytes::Bytes;
@@ -14,6 +15,15 @@ use tracing::{debug, error};
 const SENDING_MAX: usize = 4;
 /// Frames of a pull that the transport has not taken: enough to keep it busy, few enough to let fresh entries pass.
 const IN_FLIGHT_MAX: usize = 2;
+
+/// What has become of a message of a pull.
+enum Assembled {
+    Message(Message),
+    /// It was part of a value, which is kept.
+    Kept,
+    /// Part of a value is not here any more: there were too many others.
+    Lost,
+}
 
 impl Node {
     /// Compares the peer's sums with ours, and pulls if they differ. Whether they do.
@@ -44,9 +54,18 @@ impl Node {
         }
         state.pull_wanted = false;
         let channel = state.allocate_channel();
-        let (receiver, pull) = Receiver::start(&self.map, catch_up);
+        let (receiver, mut pull) = Receiver::start(&self.map, catch_up);
+        (pull.by_key, pull.partial) = (std::mem::take(&mut state.by_key), self.assembly.partial());
         state.pull = Some(Pulling { channel, receiver, last_progress: self.now.instant });
         self.send(link, channel, &Message::Pull(pull), None);
+    }
+
+    /// Entries were named by writes that are not live here any more: the next pull asks for keys.
+    pub(super) fn want_keys(&mut self, link: LinkId) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.by_key = true;
+        }
+        self.want_pull(link, false);
     }
 
     pub(super) fn start_wanted_pulls(&mut self) {
@@ -64,6 +83,7 @@ impl Node {
         // A pull that was given up, perhaps for a catch-up: nothing of it may count any more, least of all its end.
         let Some(mut pull) = state.pull.take_if(|pull| pull.channel == channel) else { return Ok(()) };
         let message = codec::decode(frame, Some(pull.receiver.begin())).map_err(|e| e.to_string())?;
+        state.count_received(&message, frame, 0);
         self.check_message(&message)?;
         let begins_catch_up = matches!(&message, Message::Begin(begin) if begin.catch_up);
         // Other syncs do no harm beside a catch-up, but a second one would bring the same again.
@@ -72,6 +92,18 @@ impl Node {
             self.links.get_mut(&link).expect("it is there").pull_wanted = true;
             return Ok(());
         }
+        let message = match self.assemble(message) {
+            Assembled::Message(message) => message,
+            Assembled::Kept => {
+                pull.last_progress = self.now.instant;
+                self.links.get_mut(&link).expect("it is there").pull = Some(pull);
+                return Ok(());
+            }
+            Assembled::Lost => {
+                self.give_up_pull(link, channel);
+                return Ok(());
+            }
+        };
         let before = self.map.context().clone();
         let mut changes = Vec::new();
         let step = pull.receiver.on_message(&mut self.map, message, |change: Change| changes.push(change));
@@ -89,6 +121,11 @@ impl Node {
                 self.on_pulled(link, channel, &pull, reply);
                 return Ok(());
             }
+            Step::Unresolved => {
+                self.links.get_mut(&link).expect("it is there").by_key = true;
+                self.give_up_pull(link, channel);
+                return Ok(());
+            }
             step => step,
         };
         if let Some(state) = self.links.get_mut(&link) {
@@ -96,6 +133,25 @@ impl Node {
         }
         self.on_step(link, channel, step);
         Ok(())
+    }
+
+    /// Keeps pieces of large values, and puts those that are whole into their entries.
+    fn assemble(&mut self, message: Message) -> Assembled {
+        match message {
+            Message::Piece(piece) => self.assembly.take(&piece).map_or(Assembled::Lost, |()| Assembled::Kept),
+            Message::Chunk(entries) => self
+                .assembly
+                .complete(entries)
+                .map_or(Assembled::Lost, |whole| Assembled::Message(Message::Chunk(whole))),
+            message => Assembled::Message(message),
+        }
+    }
+
+    /// Another pull says what is there.
+    fn give_up_pull(&mut self, link: LinkId, channel: u64) {
+        self.outputs.push_back(Output::Reset { link, channel });
+        self.end_catch_up(link, channel);
+        self.want_pull(link, false);
     }
 
     fn check_message(&self, message: &Message) -> Result<(), String> {
@@ -111,7 +167,7 @@ impl Node {
                 debug!(link = link.0, "catch-up begins");
                 self.catching_up = Some((link, channel));
             }
-            Step::Begun { catch_up: false } | Step::Waiting | Step::Done { .. } => {}
+            Step::Begun { catch_up: false } | Step::Waiting | Step::Done { .. } | Step::Unresolved => {}
             Step::Joined(received) => self.received.add(received),
             Step::Reply(message) => self.send(link, channel, &message, None),
         }
@@ -197,13 +253,14 @@ impl Node {
     pub(super) fn on_sender_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) -> Result<(), String> {
         let message = codec::decode(frame, None).map_err(|e| e.to_string())?;
         let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return Ok(()) };
+        state.count_received(&message, frame, 0);
         match message {
             Message::Pull(pull) if !state.sending.contains_key(&channel) => {
                 if state.sending.len() >= SENDING_MAX {
                     return Err("too many pulls at once".to_owned());
                 }
                 let sender = Sender::new(&mut self.map, &pull).with_chunk_entries(self.config.chunk_entries);
-                state.sending.insert(channel, Sending { sender, in_flight: 0 });
+                state.sending.insert(channel, Sending { sender, pace: Pace::default() });
             }
             message => {
                 // A pull that has been answered, or was reset: what is left of it on the way is nobody's fault.
@@ -225,13 +282,14 @@ impl Node {
         loop {
             let Some(state) = self.links.get_mut(&link) else { return };
             let Some(sending) = state.sending.get_mut(&channel) else { return };
-            if sending.in_flight >= IN_FLIGHT_MAX {
+            if sending.pace.in_flight() >= IN_FLIGHT_MAX {
                 return;
             }
+            sending.sender.set_chunk_bytes(sending.pace.bytes());
             let next = sending.sender.next(&self.map);
             let begun = sending.sender.begin().clone();
             if let Some(message) = &next {
-                sending.in_flight += 1;
+                sending.pace.on_given(self.now.instant);
                 if matches!(message, Message::Begin(_)) {
                     // All of the snapshot goes with the pull: only what is written from now on is pushed.
                     state.expected = Some(Expected { channel, context: begun.snapshot.clone() });

@@ -8,8 +8,6 @@ use crate::proto::time::Instant;
 
 /// More dots than this are not pushed but pulled: a pull is paced, and can be resumed.
 const PUSH_DOTS_MAX: u64 = 1000;
-/// The same in bytes.
-const PUSH_BYTES_MAX: usize = 128 << 10;
 /// And while so many entries are pending here, which every push would have to repeat.
 const PUSH_PENDING_MAX: usize = 100;
 /// A link takes one push at a time; a second control frame may wait behind it.
@@ -46,7 +44,7 @@ impl Node {
         let state = self.links.get(&link)?;
         state.known.as_ref()?;
         let pull_begins = state.expected.is_none() && !state.sending.is_empty();
-        if state.control_in_flight >= CONTROL_IN_FLIGHT_MAX || pull_begins || state.pushed >= self.any_version {
+        if state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX || pull_begins || state.pushed >= self.any_version {
             return None;
         }
         let fresh = state.pushed < self.own_version;
@@ -62,10 +60,12 @@ impl Node {
         if known.includes(self.map.context()) {
             return;
         }
+        let bytes_max = state.control.bytes();
         state.push_not_before = self.now.instant + self.config.coalesce;
         let few =
             self.map.context().count_missing_from(&known) <= PUSH_DOTS_MAX && self.map.pending() <= PUSH_PENDING_MAX;
-        let delta = few.then(|| self.map.delta_within(&known, PUSH_BYTES_MAX)).flatten();
+        // A longer one would keep the next ones waiting, that may be small.
+        let delta = few.then(|| self.map.named_delta_within(&known, bytes_max)).flatten();
         match delta {
             Some(delta) => {
                 self.send(link, CONTROL, &Message::Push(delta), None);
@@ -84,7 +84,7 @@ impl Node {
     /// When to tell the peer what others have brought, so that it does not send it: before it would.
     fn announce_due(&self, link: LinkId) -> Option<Instant> {
         let state = self.links.get(&link)?;
-        let due = state.announced < self.any_version && state.control_in_flight < CONTROL_IN_FLIGHT_MAX;
+        let due = state.announced < self.any_version && state.control.in_flight() < CONTROL_IN_FLIGHT_MAX;
         if due { Some(self.received_at? + self.config.announce_after) } else { None }
     }
 
@@ -110,7 +110,7 @@ impl Node {
         self.anti_entropy_version = self.any_version;
         self.anti_entropy_wait = wait.min(self.config.anti_entropy_max);
         self.anti_entropy_at = self.now.instant + self.anti_entropy_wait;
-        let up = |state: &Link| state.is_up() && state.control_in_flight < CONTROL_IN_FLIGHT_MAX;
+        let up = |state: &Link| state.is_up() && state.control.in_flight() < CONTROL_IN_FLIGHT_MAX;
         let links: Vec<LinkId> = self.links.iter().filter(|(_, state)| up(state)).map(|(link, _)| *link).collect();
         let next = links.iter().find(|link| Some(**link) > self.anti_entropy_turn).or(links.first()).copied();
         self.anti_entropy_turn = next;

@@ -40,6 +40,9 @@ pub enum Step {
     Reply(Message),
     /// Entries were joined.
     Joined(Received),
+    /// Entries are named by writes that are not live here any more, or lack their values: none was joined, the pull must
+    /// be given up, and the next one ask for keys.
+    Unresolved,
     /// The context has taken in the snapshot.
     Done {
         /// Send this, and nothing after it.
@@ -99,7 +102,10 @@ impl Receiver {
                 self.stage = Stage::AwaitEntries;
                 Ok(Step::Begun { catch_up: self.begin.catch_up })
             }
-            (Stage::AwaitEntries, Message::Chunk(entries)) => Ok(Step::Joined(map.join_entries(entries, report))),
+            (Stage::AwaitEntries, Message::Chunk(entries)) => Ok(match map.resolve(entries.clone()) {
+                Ok(entries) => Step::Joined(map.join_entries(&entries, report)),
+                Err(_) => Step::Unresolved,
+            }),
             (Stage::AwaitEntries, Message::Done { bound }) => Ok(self.on_done(map, bound)),
             (Stage::Compare(comparison, _), Message::Live(part)) => {
                 let outcome = comparison.on_part(map, part);

@@ -1,11 +1,13 @@
 //! The sender's side of a pull. Not responsible for pacing: it makes a message whenever it is asked for one.
 
 use super::OutOfTurn;
-use crate::crdt::{CausalContext, DotSet, EntriesBuilder, Key, KeyList, OrMap};
+use crate::crdt::{CausalContext, Dot, DotSet, Entries, EntriesBuilder, KeyList, OrMap};
+use crate::proto::assembly::{PIECE_BYTES, Pieces};
 use crate::proto::message::{Begin, Message, Pull};
 use crate::proto::reconcile::{Base, Batches, Differ, Differed, Offer, Outdated, Reconciled};
+use std::collections::VecDeque;
 
-/// A chunk is closed when it holds so many bytes, so that what is fresh never waits long behind it.
+/// A chunk is closed when it holds so many bytes, unless set otherwise.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// Answers one pull. Ask it for [`next`](Self::next) messages as the stream takes them.
@@ -19,8 +21,15 @@ pub struct Sender {
     /// Keys with a live dot outside `base ∪ have` at the instant of the snapshot: a list of keys, not of entries, so
     /// that a truncation while it is worked off does not shorten it.
     keys: KeyList,
-    /// Keys written meanwhile: they go before the rest.
-    fresh: KeyList,
+    /// Keys of large values: they go last, and those in pieces.
+    large: KeyList,
+    /// What of such values the receiver has already.
+    partial: Vec<(Dot, u64)>,
+    /// The pieces that go before a chunk, and that chunk.
+    pieces: VecDeque<Pieces>,
+    after_pieces: Option<Entries>,
+    by_key: bool,
+    chunk_bytes: usize,
     /// Its live dots at the instant of the snapshot, in a catch-up.
     offer: Option<Offer>,
     chunk_entries: usize,
@@ -53,7 +62,12 @@ impl Sender {
             have: pull.have.clone(),
             forced: pull.catch_up,
             keys: KeyList::new(),
-            fresh: KeyList::new(),
+            large: KeyList::new(),
+            partial: pull.partial.clone(),
+            pieces: VecDeque::new(),
+            after_pieces: None,
+            by_key: pull.by_key,
+            chunk_bytes: CHUNK_BYTES,
             offer: None,
             chunk_entries: Self::CHUNK_ENTRIES,
             batches: Batches::default(),
@@ -87,11 +101,9 @@ impl Sender {
         &self.base.context
     }
 
-    /// A key was written here after the snapshot: it goes before the rest.
-    pub fn on_write(&mut self, key: Key<'_>) {
-        if matches!(self.stage, Stage::Begin | Stage::Entries) {
-            self.fresh.push(key);
-        }
+    /// From now on a chunk is closed when it holds so many bytes.
+    pub fn set_chunk_bytes(&mut self, bytes: usize) {
+        self.chunk_bytes = bytes;
     }
 
     fn on_differed(&mut self, map: &mut OrMap, differ: Differ, differed: Differed) {
@@ -166,18 +178,19 @@ impl Sender {
 
     /// The next message; `None` while the receiver has to speak, and after the last.
     pub fn next(&mut self, map: &OrMap) -> Option<Message> {
+        let all_sent = self.is_all_sent();
         match &mut self.stage {
             Stage::Differ(_, question) => question.take(),
             Stage::Begin => {
                 self.stage = Stage::Entries;
                 Some(Message::Begin(self.base.beginning(&self.begin)))
             }
-            Stage::Entries if self.keys.is_empty() && self.fresh.is_empty() => {
+            Stage::Entries if all_sent => {
                 self.stage = if self.begin.catch_up { Stage::Compare } else { Stage::Finished };
                 // RULE 5: the bound as it is at the end, for what was truncated while the list was worked off.
                 Some(Message::Done { bound: map.truncated().clone() })
             }
-            Stage::Entries => Some(Message::Chunk(self.chunk(map))),
+            Stage::Entries => Some(self.next_entries(map)),
             Stage::Compare => self.next_of_offer(map),
             Stage::Finished | Stage::GivenUp => None,
         }
@@ -192,14 +205,58 @@ impl Sender {
         })
     }
 
-    fn chunk(&mut self, map: &OrMap) -> crate::crdt::Entries {
-        let mut builder = EntriesBuilder::default();
-        // Fresh keys have half of each chunk, so that the rest goes on while many are written.
-        let entries = self.chunk_entries;
-        fill(&mut builder, map, &mut self.fresh, (CHUNK_BYTES / 2, entries.div_ceil(2)));
-        fill(&mut builder, map, &mut self.keys, (CHUNK_BYTES, entries));
-        fill(&mut builder, map, &mut self.fresh, (CHUNK_BYTES, entries));
+    fn is_all_sent(&self) -> bool {
+        let nothing_left = self.keys.is_empty() && self.large.is_empty();
+        nothing_left && self.pieces.is_empty() && self.after_pieces.is_none()
+    }
+
+    fn next_entries(&mut self, map: &OrMap) -> Message {
+        while let Some(pieces) = self.pieces.front_mut() {
+            match pieces.next() {
+                Some(piece) => return Message::Piece(piece),
+                None => drop(self.pieces.pop_front()),
+            }
+        }
+        if let Some(entries) = self.after_pieces.take() {
+            return Message::Chunk(entries);
+        }
+        let chunk = self.chunk(map);
+        if !chunk.is_empty() || self.large.is_empty() {
+            return Message::Chunk(chunk);
+        }
+        self.begin_large(map);
+        self.next_entries(map)
+    }
+
+    fn builder(&self) -> EntriesBuilder {
+        let builder = EntriesBuilder::default().without_values_beyond(PIECE_BYTES);
+        if self.by_key { builder } else { builder.naming(self.base.context.clone()) }
+    }
+
+    /// Small entries, as many as fit.
+    fn chunk(&mut self, map: &OrMap) -> Entries {
+        let mut builder = self.builder();
+        while builder.bytes() < self.chunk_bytes && builder.len() < self.chunk_entries {
+            let Some(key) = self.keys.pop() else { break };
+            match map.longest_value(key) > PIECE_BYTES {
+                true => self.large.push(key),
+                false => builder.push(map, key),
+            }
+        }
         builder.finish()
+    }
+
+    /// The next entry with a large value: first that, in pieces, then the entry.
+    fn begin_large(&mut self, map: &OrMap) {
+        let mut builder = self.builder();
+        if let Some(key) = self.large.pop() {
+            builder.push(map, key);
+        }
+        for (dot, value) in builder.large() {
+            let known = self.partial.iter().find(|(known, _)| *known == dot).map_or(0, |(_, bytes)| *bytes);
+            self.pieces.push_back(Pieces::new(dot, value, known));
+        }
+        self.after_pieces = Some(builder.finish());
     }
 
     /// Whether all is over: the last message was given, and in a catch-up the receiver has said that it has all. Only now
@@ -218,12 +275,5 @@ impl Sender {
         let mut counts = std::mem::take(&mut self.counts);
         counts.add(self.offer.as_mut().map(Offer::take_counts).unwrap_or_default());
         counts
-    }
-}
-
-fn fill(builder: &mut EntriesBuilder, map: &OrMap, keys: &mut KeyList, (bytes_max, entries_max): (usize, usize)) {
-    while builder.bytes() < bytes_max && builder.len() < entries_max {
-        let Some(key) = keys.pop() else { break };
-        builder.push(map, key);
     }
 }
