@@ -125,7 +125,9 @@ impl OrMap {
     fn live_local(&self, within: &CausalContext) -> impl Iterator<Item = LocalDot> {
         (0..).zip(&self.index.logs).flat_map(|(replica, (id, log))| {
             let last = within.get(*id);
-            log.after(0).map(|(counter, _)| counter).take_while(move |&counter| counter <= last)
+            log.after(0)
+                .map(|(counter, _)| counter)
+                .take_while(move |&counter| counter <= last)
                 .map(move |counter| LocalDot { replica, counter })
         })
     }

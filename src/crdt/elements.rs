@@ -44,11 +44,6 @@ impl Elements {
         self.starts[dot.replica as usize].wrapping_add(dot.counter)
     }
 
-    /// The element of a dot of any replica, met or not.
-    pub(crate) fn of(&self, dot: Dot) -> u64 {
-        self.key.element(dot)
-    }
-
     /// The key of all hashes.
     pub(crate) fn key(&self) -> AuditKey {
         self.key
@@ -79,7 +74,8 @@ mod tests {
     #[test]
     fn an_element_is_that_of_the_replica_below_or_of_one_before_it() {
         let elements = met(&[1_000, 1_010, u64::MAX - 4]);
-        let named = |element| elements.dots_of(element).map(|d| (d.replica.as_bytes()[15], d.counter)).collect::<Vec<_>>();
+        let named =
+            |element| elements.dots_of(element).map(|d| (d.replica.as_bytes()[15], d.counter)).collect::<Vec<_>>();
         assert_eq!(named(1_012), [(2, 2), (1, 12), (3, 1_017)]);
         assert_eq!(named(1_010), [(1, 10), (3, 1_015)], "no write has the number 0");
         assert_eq!(named(3), [(3, 8)], "around the end of the numbers");
@@ -92,7 +88,7 @@ mod tests {
         (0..1_000_u128).for_each(|id| elements.meet(ReplicaId::from(id)));
         for id in 0..1_000 {
             let dot = Dot::new(ReplicaId::from(id), 1 + (id as u64).pow(4));
-            assert!(elements.dots_of(elements.of(dot)).any(|found| found == dot), "{dot}");
+            assert!(elements.dots_of(elements.key().element(dot)).any(|found| found == dot), "{dot}");
         }
     }
 }

@@ -201,12 +201,7 @@ impl Beginning {
             new: context.iter().map(|dot| (dot.replica, dot.counter)).collect(),
         };
         let bound_in_snapshot = Vec::new();
-        Self {
-            catch_up: begin.catch_up,
-            snapshot: all(&begin.snapshot),
-            bound: all(&begin.bound),
-            bound_in_snapshot,
-        }
+        Self { catch_up: begin.catch_up, snapshot: all(&begin.snapshot), bound: all(&begin.bound), bound_in_snapshot }
     }
 }
 

@@ -150,6 +150,7 @@ fn read_clocks(reader: &mut Reader<'_>) -> Result<Told> {
 
 pub(super) fn write_symbols(writer: &mut Writer, symbols: &Symbols) {
     writer.number(symbols.total);
+    writer.count(symbols.symbols.len());
     for symbol in &symbols.symbols {
         writer.bytes.extend_from_slice(&symbol.sum.to_be_bytes());
         writer.bytes.extend_from_slice(&symbol.check.to_be_bytes());
@@ -157,11 +158,11 @@ pub(super) fn write_symbols(writer: &mut Writer, symbols: &Symbols) {
     }
 }
 
-/// To the end of the frame.
 pub(super) fn read_symbols(reader: &mut Reader<'_>) -> Result<Symbols> {
     let total = reader.number()?;
-    let mut symbols = Vec::with_capacity(reader.left() / SYMBOL_BYTES);
-    while reader.left() > 0 {
+    let count = reader.count("symbols", SYMBOL_BYTES)?;
+    let mut symbols = Vec::with_capacity(count);
+    for _ in 0..count {
         let sum = eight(reader)?;
         let mut check = 0;
         for _ in 0..4 {
@@ -203,10 +204,7 @@ pub(super) fn read_beginning(reader: &mut Reader<'_>) -> Result<Beginning> {
     }
     let is_there = |part: u8| there >> part & 1 == 1;
     let change = |number: u64| Ok(unzigzag(number));
-    let snapshot = Changes {
-        clocks: read_changes(reader, is_there(0), change)?,
-        new: read_new(reader, is_there(1))?,
-    };
+    let snapshot = Changes { clocks: read_changes(reader, is_there(0), change)?, new: read_new(reader, is_there(1))? };
     let clocks = read_changes(reader, is_there(2), change)?;
     let bound_in_snapshot = read_changes(reader, is_there(3), counter)?;
     let bound = Changes { clocks, new: read_new(reader, is_there(4))? };
@@ -226,11 +224,7 @@ fn write_changes(writer: &mut Writer, changes: impl ExactSizeIterator<Item = (u3
     }
 }
 
-fn read_changes<T>(
-    reader: &mut Reader<'_>,
-    there: bool,
-    checked: impl Fn(u64) -> Result<T>,
-) -> Result<Vec<(u32, T)>> {
+fn read_changes<T>(reader: &mut Reader<'_>, there: bool, checked: impl Fn(u64) -> Result<T>) -> Result<Vec<(u32, T)>> {
     let count = if there { reader.count("changes of a context", 2)? } else { 0 };
     not_empty(there && count == 0)?;
     let (mut changes, mut next) = (Vec::with_capacity(count), 0_u64);

@@ -4,10 +4,10 @@
 //! RULE 4: its own dots are those that are live at the moment at which the comparison ends, never those of a moment before:
 //! whatever other syncs brought in the meantime is in it. So its own symbols are made anew whenever the dots have changed.
 
+use super::Reconciled;
 use super::decoder::{Difference, Side, decode};
 use super::estimate::{estimate, symbols_for};
 use super::offer::SYMBOLS_MAX;
-use super::Reconciled;
 use crate::crdt::{CausalContext, DotSet, Elements, OrMap, Sketch, Symbol};
 use crate::proto::message::{Message, Part, Symbols};
 
@@ -131,9 +131,7 @@ impl Comparison {
             let hash = key.of_live(element);
             let possible = || match side {
                 Side::Ours => map.live_dot_of(element, &self.within).is_some(),
-                Side::Theirs => {
-                    self.named.dots_of(element).any(|dot| self.within.contains(dot) && !map.is_live(dot))
-                }
+                Side::Theirs => self.named.dots_of(element).any(|dot| self.within.contains(dot) && !map.is_live(dot)),
             };
             (hash as u32 == check && possible()).then_some(hash)
         })

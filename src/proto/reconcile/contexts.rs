@@ -71,9 +71,9 @@ fn clocks_of(key: AuditKey, context: &CausalContext) -> Clocks<Dot> {
 }
 
 fn items<D>(key: AuditKey, clocks: &[Clocks<D>; 2]) -> impl Iterator<Item = (u64, u64)> {
-    KINDS.into_iter().flat_map(move |kind| {
-        clocks[kind].iter().map(move |&(element, _)| (element, hash_of(key, kind, element)))
-    })
+    KINDS
+        .into_iter()
+        .flat_map(move |kind| clocks[kind].iter().map(move |&(element, _)| (element, hash_of(key, kind, element))))
 }
 
 impl Telling {

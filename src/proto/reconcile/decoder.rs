@@ -30,10 +30,7 @@ pub(super) struct Difference {
 ///
 /// `None` if these symbols are too few for the difference, or are none of one. Cost: their number, and for each element
 /// the symbols that it is in.
-pub(super) fn decode(
-    mut symbols: Vec<Symbol>,
-    hash_of: impl Fn(u64, u32, Side) -> Option<u64>,
-) -> Option<Difference> {
+pub(super) fn decode(mut symbols: Vec<Symbol>, hash_of: impl Fn(u64, u32, Side) -> Option<u64>) -> Option<Difference> {
     let mut difference = Difference::default();
     let mut alone: Vec<usize> = (0..symbols.len()).rev().filter(|&i| side_of(&symbols[i]).is_some()).collect();
     let mut found = 0;
@@ -76,9 +73,5 @@ impl Difference {
     fn is_of_sets(&self) -> bool {
         let mut seen = BTreeSet::new();
         self.theirs.iter().chain(&self.ours).all(|item| seen.insert(*item))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.theirs.len() + self.ours.len()
     }
 }
