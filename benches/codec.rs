@@ -55,7 +55,7 @@ fn measure(name: &str, shape: &Shape) {
 
 /// As a pull sends them, 64 KiB at a time: the chunks alone, each compressed alone.
 fn in_chunks(map: &OrMap) {
-    let mut sender = Sender::new(map, &Pull::default());
+    let mut sender = Sender::new(&mut map.clone(), &Pull::default());
     let begin: Begin = sender.begin().clone();
     let (mut messages, mut frames) = (Vec::new(), Vec::new());
     while let Some(message) = sender.next(map) {

@@ -64,7 +64,7 @@ fn states(dice: &mut Dice, story: Story) -> Vec<Replica> {
         if dice.percent(50) {
             let [from, to] = all.get_disjoint_mut([one, other]).unwrap();
             let cut = story.cuts && dice.percent(40);
-            let pull = Pull::start(from, to).unwrap();
+            let pull = Pull::start(from, to);
             if cut { pull.run_cut_after(dice.below(3), from, to) } else { assert_eq!(pull.run(from, to), End::Done) }
         }
     }
@@ -285,7 +285,8 @@ fn the_sums_are_those_of_the_state() {
 }
 
 fn live_dots(map: &OrMap) -> Vec<Name> {
-    let all: DotSet = map.live_within(map.context(), &map.have());
+    let mut all: DotSet = map.live_within(map.context());
+    map.have().iter().for_each(|(owner, first, last)| all.insert_range(owner, first, last));
     all.iter().flat_map(|(owner, first, last)| (first..=last).map(move |c| name(Dot::new(owner, c)))).collect()
 }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use stores::{agree, eventually, linked, mesh, open, secret};
 use tidings::crdt::{Audit, CausalContext, DotSet};
 use tidings::proto::codec::{self, FRAME_BYTES_MAX};
-use tidings::proto::message::{Begin, Digest, Message, Part};
+use tidings::proto::message::{Begin, Beginning, Digest, Message, Part};
 use tidings::{ReplicaId, Secret, Store};
 
 struct Counting;
@@ -123,7 +123,7 @@ async fn poison_message_takes_no_more_memory_than_a_frame() {
         &[2, 0, 0xff, 0xff, 0xff, 0xff, 0x0f],
         &[3, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0x7f],
         &[3, 0, 0, 0, 0, 0, 0xff, 0xff, 0x03, 0xff, 0xff, 0x07, 0],
-        &[6, 0, 0xff, 0xff, 0xff, 0x7f, 0],
+        &[6, 0, 2, 0xff, 0xff, 0xff, 0x7f, 0],
         &[0, 0xfe, 0xff, 0xff, 0xff, 0xff],
     ];
     for frame in counts {
@@ -193,7 +193,8 @@ async fn poison_message_of_an_endless_list_takes_no_more_memory_than_a_frame() {
     let _alone = ALONE.lock().await;
     let scene = Scene::set().await;
     let begin = Begin { snapshot: CausalContext::new(), bound: CausalContext::new(), catch_up: true };
-    let mut frames = vec![codec::encode(&Message::Begin(begin), None)];
+    let done = Message::Done { bound: CausalContext::new() };
+    let mut frames = vec![codec::encode(&Message::Begin(Beginning::whole(&begin)), None), codec::encode(&done, None)];
     for replica in 0..1_000_u128 {
         let mut part = DotSet::new();
         (0..4_000).for_each(|i| part.insert_range(ReplicaId::from(replica), 3 * i + 1, 3 * i + 1));

@@ -314,7 +314,7 @@ impl<'d> Run<'d> {
     fn sync(&mut self) {
         let (from, to) = self.dice.two_below(self.alive.len());
         let (from, to) = (self.alive[from], self.alive[to]);
-        let Some(mut pull) = self.start(from, to) else { return };
+        let mut pull = self.start(from, to);
         pull.chunk = self.chunk;
         pull.shuffle(self.dice);
         if self.dice.percent(self.odds.whole) {
@@ -336,7 +336,7 @@ impl<'d> Run<'d> {
         }
     }
 
-    fn start(&mut self, from: usize, to: usize) -> Option<Pull> {
+    fn start(&mut self, from: usize, to: usize) -> Pull {
         let believed = self.dice.percent(self.odds.wrong_base).then(|| {
             let past = &self.replicas[from].past;
             let old = !past.is_empty() && self.dice.percent(50);
@@ -356,9 +356,8 @@ impl<'d> Run<'d> {
             None => Pull::start(sender, receiver),
         };
         self.dice.tell(|| {
-            let catch_up = pull.as_ref().is_some_and(|pull| pull.is_catch_up(&self.replicas[to]));
-            let keys = pull.as_ref().map(Pull::len);
-            format!("sync {from} → {to}, pushed on {base:?}, catch-up {catch_up}, keys {keys:?}")
+            let (catch_up, keys) = (pull.is_catch_up(), pull.len());
+            format!("sync {from} → {to}, pushed on {base:?}, catch-up {catch_up}, keys {keys}")
         });
         pull
     }
@@ -399,11 +398,11 @@ impl<'d> Run<'d> {
         }
     }
 
-    fn sync_whole(&mut self, from: usize, to: usize) -> Option<End> {
+    fn sync_whole(&mut self, from: usize, to: usize) -> End {
         let [sender, receiver] = self.replicas.get_disjoint_mut([from, to]).expect("two different replicas");
-        let pull = Pull::start(sender, receiver)?;
+        let pull = Pull::start(sender, receiver);
         self.dice.tell(|| format!("sync {from} → {to}"));
-        Some(self.finish(pull, from, to))
+        self.finish(pull, from, to)
     }
 
     fn look_at(&mut self, one: usize) {

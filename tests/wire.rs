@@ -17,10 +17,10 @@ mod worlds;
 use bytes::Bytes;
 use hostile::{Raw, hostile};
 use proptest::prelude::*;
-use tidings::crdt::{Audit, CausalContext, DotSet, Key, KeyList, OrMap, ReplicaId};
+use tidings::crdt::{Audit, CausalContext, DotSet, Key, KeyList, OrMap, ReplicaId, Symbol};
 use tidings::proto::DecodeError;
 use tidings::proto::codec::{FRAME_BYTES_MAX, decode, encode};
-use tidings::proto::message::{Begin, Digest, Hello, Message, Part, Piece, Pull};
+use tidings::proto::message::{Begin, Beginning, Changes, Digest, Hello, Message, Part, Piece, Pull, Symbols, Told};
 use tidings::{Delta, Dot};
 use worlds::{NOW, after_merge, events, pull, world};
 
@@ -77,14 +77,43 @@ fn audit() -> impl Strategy<Value = Audit> {
     (any::<u64>(), 0..600_u64, any::<u64>()).prop_map(|(context, state, pending)| Audit { context, state, pending })
 }
 
-fn keys() -> impl Strategy<Value = KeyList> {
-    let key = (any::<bool>(), prop::collection::vec(any::<u8>(), 1..200));
-    prop::collection::vec(key, 0..8).prop_map(|keys| {
-        let mut list = KeyList::new();
-        for (is_sys, bytes) in &keys {
-            list.push(if *is_sys { Key::sys(bytes) } else { Key::usr(bytes) });
-        }
-        list
+fn symbols() -> impl Strategy<Value = Symbols> {
+    let symbol = any::<(u64, u32, u8)>().prop_map(|(sum, check, count)| Symbol { sum, check, count });
+    (any::<u64>(), prop::collection::vec(symbol, 1..20)).prop_map(|(total, symbols)| Symbols { total, symbols })
+}
+
+/// Elements in their order, some of them near each other.
+fn elements() -> impl Strategy<Value = Vec<u64>> {
+    let element = prop_oneof![any::<u64>(), 0..50_u64, (0..4_u64).prop_map(|i| u64::MAX - i)];
+    prop::collection::btree_set(element, 0..10).prop_map(|set| set.into_iter().collect())
+}
+
+fn pull_message() -> impl Strategy<Value = Message> {
+    let told = prop_oneof![
+        (elements(), elements()).prop_map(|(context, bound)| Told::Clocks { context, bound }),
+        (any::<u64>(), symbols()).prop_map(|(check, symbols)| Told::Coded { check, symbols }),
+        (context(), context()).prop_map(|(context, bound)| Told::Whole { context, bound }),
+    ];
+    let partial = prop::collection::btree_map((id(), counter()), any::<u64>(), 0..4);
+    (told, dot_set(), any::<(bool, bool)>(), partial).prop_map(|(told, have, (catch_up, by_key), partial)| {
+        let partial = partial.into_iter().map(|((id, counter), bytes)| (Dot::new(id, counter), bytes)).collect();
+        Message::Pull(Pull { told, have, catch_up, by_key, partial })
+    })
+}
+
+fn changes() -> impl Strategy<Value = Changes> {
+    let clocks = prop::collection::btree_map(0..1_u32 << 20, any::<i64>(), 0..6);
+    (clocks, context()).prop_map(|(clocks, new)| Changes {
+        clocks: clocks.into_iter().collect(),
+        new: new.iter().map(|dot| (dot.replica, dot.counter)).collect(),
+    })
+}
+
+fn beginning() -> impl Strategy<Value = Message> {
+    let placed = prop::collection::btree_map(0..100_u32, counter(), 0..6);
+    (any::<bool>(), changes(), changes(), placed).prop_map(|(catch_up, snapshot, bound, placed)| {
+        let bound_in_snapshot = placed.into_iter().collect();
+        Message::Begin(Beginning { catch_up, snapshot, bound, bound_in_snapshot })
     })
 }
 
@@ -105,18 +134,13 @@ fn message_without_entries() -> impl Strategy<Value = Message> {
         (audit(), any::<bool>()).prop_map(|(audit, reply)| Message::Digest(Digest { audit, reply })),
         (context(), any::<bool>()).prop_map(|(context, replace)| Message::Context { context, replace }),
         any::<bool>().prop_map(|left| Message::Goodbye { left }),
-        (context(), dot_set(), any::<bool>()).prop_map(|(base, have, catch_up)| Message::Pull(Pull {
-            base,
-            have,
-            catch_up
-        })),
-        (context(), context(), any::<bool>()).prop_map(|(snapshot, bound, catch_up)| Message::Begin(Begin {
-            snapshot,
-            bound,
-            catch_up
-        })),
+        pull_message(),
+        beginning(),
+        symbols().prop_map(Message::Symbols),
+        any::<(u64, u64)>().prop_map(|(symbols, differences)| Message::More { symbols, differences }),
+        (context(), context()).prop_map(|(context, bound)| Message::Contexts { context, bound }),
+        Just(Message::Decoded),
         (dot_set(), any::<bool>()).prop_map(|(part, last)| Message::Live(Part { part, last })),
-        (keys(), any::<bool>()).prop_map(|(part, last)| Message::Dead(Part { part, last })),
         context().prop_map(|bound| Message::Done { bound }),
     ]
 }

@@ -8,8 +8,8 @@ mod hostile;
 
 use bytes::Bytes;
 use hostile::{
-    BY_DOT, CHUNK, COMPRESSED, CONTEXT, DEAD, KINDS, KINDS_END, LIVE, PULL, PUSH, Raw, SIZES, amplified, hostile,
-    signed,
+    BEGIN, BY_DOT, CHUNK, COMPRESSED, CONTEXT, KINDS, KINDS_END, LIVE, PULL, PUSH, Raw, SIZES, SYMBOLS, amplified,
+    hostile, signed,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -93,7 +93,7 @@ fn honest_frames() {
     for i in 0..5_000_u64 {
         map.put(&i.to_be_bytes(), [b'v'; 64], 1_700_000_000_000 + i);
     }
-    let mut sender = Sender::new(&map, &Pull::default());
+    let mut sender = Sender::new(&mut map, &Pull::default());
     let begin = sender.begin().clone();
     while let Some(message) = sender.next(&map) {
         let frame = encode(&message, Some(&begin));
@@ -115,9 +115,13 @@ fn control_frames() {
     let intervals = (0..many).fold(Raw::default(), |raw, i| raw.numbers(&[u64::from(i > 0), 0]));
     let of_one = Raw::default().number(1).replica(7).number(many).bytes(&intervals.0);
     control("many intervals of one", Raw::kind(LIVE).bytes(&[1]).bytes(&of_one.0));
-    control("a pull with many intervals", Raw::kind(PULL).bytes(&[0, 0]).bytes(&of_one.0));
-    let keys = (0..many).fold(Raw::default(), |raw, _| raw.bytes(&[0, 1, b'k']));
-    control("many keys", Raw::kind(DEAD).bytes(&[1]).number(many).bytes(&keys.0));
+    control("a pull with many intervals", Raw::kind(PULL).bytes(&[4]).bytes(&of_one.0).bytes(&[0, 0]));
+    let clocks = (0..many).fold(Raw::default(), |raw, i| raw.bytes(&(i << 40).to_be_bytes()));
+    let near = Raw::default().number(many).bytes(&clocks.0).bytes(&vec![1; many as usize]).number(0);
+    control("a pull with many clocks", Raw::kind(PULL).bytes(&[0]).bytes(&near.0));
+    control("many symbols", Raw::kind(SYMBOLS).numbers(&[0, many]).bytes(&vec![7; 13 * many as usize]));
+    let changes = (0..many).fold(Raw::default(), |raw, _| raw.bytes(&[0, 0]));
+    control("many changes", Raw::kind(BEGIN).bytes(&[0, 1]).number(many).bytes(&changes.0));
     control("many intervals in a push", Raw::kind(PUSH).bytes(&[4, 0, 0, 0]).bytes(&of_one.0));
     let (two_dots, apart) = (Raw::default(), [2, 0, 0, 1, 0]);
     let two_dots = (0..many).fold(two_dots, |raw, id| raw.replica(id.into()).numbers(&apart));

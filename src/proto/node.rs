@@ -409,6 +409,11 @@ impl Node {
         &self.config
     }
 
+    /// How comparisons in pulls have ended, and what they took.
+    pub fn reconciled(&self) -> Reconciled {
+        self.reconciled
+    }
+
     /// What became of the dots received.
     pub fn received(&self) -> Received {
         self.received

@@ -5,7 +5,7 @@
 //! must stand in its normal form, so that equal things have equal bytes.
 
 use crate::crdt::Key;
-use crate::crdt::{CausalContext, Dot, DotSet, KeyList, ReplicaId, Section};
+use crate::crdt::{CausalContext, Dot, DotSet, ReplicaId, Section};
 use std::ops::Range;
 
 /// Counters from here on are refused: no replica can have written so much, and sums of them must not overflow.
@@ -146,15 +146,6 @@ impl Writer {
                 self.number(last - first);
                 end = last;
             }
-        }
-    }
-
-    pub(crate) fn keys(&mut self, mut keys: KeyList) {
-        self.count(keys.len());
-        while let Some(key) = keys.pop() {
-            self.bytes.push(key.section as u8);
-            self.count(key.bytes.len());
-            self.bytes.extend_from_slice(key.bytes);
         }
     }
 }
@@ -374,21 +365,6 @@ impl<'a> Reader<'a> {
             }
         }
         Ok(set)
-    }
-
-    pub(crate) fn section(&mut self) -> Result<Section> {
-        section_of(u64::from(self.byte()?))
-    }
-
-    pub(crate) fn keys(&mut self) -> Result<KeyList> {
-        let mut keys = KeyList::new();
-        for _ in 0..self.count("keys", 3)? {
-            let section = self.section()?;
-            let length = checked_key_length(self.number()?)?;
-            let range = self.range(length)?;
-            keys.push(Key { section, bytes: &self.frame[range] });
-        }
-        Ok(keys)
     }
 }
 

@@ -5,9 +5,9 @@ use bytes::Bytes;
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use std::net::SocketAddr;
 use std::time::Duration;
-use tidings::crdt::{Audit, CausalContext, DotSet, Entries, EntriesBuilder, KeyList};
+use tidings::crdt::{Audit, CausalContext, DotSet, Entries, EntriesBuilder, Symbol};
 use tidings::proto::codec;
-use tidings::proto::message::{Begin, Digest, Hello, Message, Part, Pull};
+use tidings::proto::message::{Begin, Beginning, Digest, Hello, Message, Part, Pull, Symbols, Told};
 use tidings::runtime::net::{CutSwitch, Endpoint, Identity, Transport};
 use tidings::{Key, OrMap, ReplicaId, Secret, Store};
 
@@ -170,11 +170,11 @@ pub fn valid_frames(mallory: &Mallory, victim: &CausalContext) -> Vec<Valid> {
         begun: Some(begun),
     };
     let live: DotSet = map.context().iter().collect();
-    let pull = Pull { base: victim.clone(), have: live.clone(), catch_up: true };
-    let mut dead = KeyList::new();
-    dead.push(Key::usr(b"kettle"));
-    let (asked, catch_up) = (plain(&Message::Pull(pull)), Message::Begin(begin(true)));
-    let begun = Message::Begin(begin(false));
+    let pull = Pull { have: live.clone(), catch_up: true, ..whole_pull(victim.clone()) };
+    let said = |catch_up| Message::Begin(Beginning::whole(&begin(catch_up)));
+    let (asked, catch_up, begun) = (plain(&Message::Pull(pull)), said(true), said(false));
+    let done = Message::Done { bound: map.context().clone() };
+    let symbols = Symbols { total: 3, symbols: vec![Symbol { sum: 1, check: 2, count: 3 }; 16] };
     vec![
         valid(Place::First, &[], plain(&Message::Hello(mallory.hello()))),
         valid(Place::Control, &[], plain(&Message::Digest(Digest { audit: mallory.hello().audit, reply: true }))),
@@ -182,12 +182,17 @@ pub fn valid_frames(mallory: &Mallory, victim: &CausalContext) -> Vec<Valid> {
         valid(Place::Control, &[], plain(&Message::Push(map.delta_since(victim)))),
         valid(Place::Control, &[], plain(&Message::Goodbye { left: true })),
         valid(Place::Asking, &[], asked.clone()),
-        valid(Place::Asking, &[asked], plain(&Message::Dead(Part { part: dead, last: true }))),
         valid(Place::Answering, &[], plain(&begun)),
-        of_pull(&[&catch_up], &Message::Live(Part { part: live, last: true }), begin(true)),
+        of_pull(&[&catch_up, &done], &Message::Live(Part { part: live, last: true }), begin(true)),
+        of_pull(&[&catch_up, &done], &Message::Symbols(symbols), begin(true)),
         of_pull(&[&begun], &Message::Chunk(entries(&map)), begin(false)),
         of_pull(&[&begun], &Message::Done { bound: map.context().clone() }, begin(false)),
     ]
+}
+
+/// A pull that tells its context as it is.
+pub fn whole_pull(context: CausalContext) -> Pull {
+    Pull { told: Told::Whole { context, bound: CausalContext::new() }, ..Pull::default() }
 }
 
 pub fn entries(map: &OrMap) -> Entries {

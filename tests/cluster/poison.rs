@@ -3,15 +3,15 @@
 //! `poison_memory.rs` measures it.
 
 use crate::dice::Dice;
-use crate::mallory::{Mallory, Talk, Valid, entries, on_channel, valid_frames};
+use crate::mallory::{Mallory, Talk, Valid, entries, on_channel, valid_frames, whole_pull};
 use crate::stores::{PATIENCE, Picture, agree, eventually, linked, logged, mesh, open, secret};
 use bytes::Bytes;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tidings::crdt::{Audit, CausalContext, DotSet, KeyList};
+use tidings::crdt::{Audit, CausalContext, DotSet};
 use tidings::proto::codec;
-use tidings::proto::message::{Begin, Hello, Message, Part, Pull};
+use tidings::proto::message::{Begin, Beginning, Hello, Message, Part, Pull};
 use tidings::runtime::net::ALPN;
 use tidings::{ReplicaId, Secret, Store};
 
@@ -99,7 +99,7 @@ async fn poison_message_on_the_control_channel() {
     let map = Mallory::new(&scene.secret).map();
     let mut ahead = map.clone();
     ahead.incorporate(&unmade());
-    let pull = |base| plain(&Message::Pull(Pull { base, have: DotSet::new(), catch_up: false }));
+    let pull = |base| plain(&Message::Pull(whole_pull(base)));
     let endless_count = [&[2, 1, 1][..], &[0xff; 9], &[1]].concat();
     let after_hello: [(Bytes, &str); 10] = [
         (context(unmade()), "two nodes run with one replica id"),
@@ -107,7 +107,7 @@ async fn poison_message_on_the_control_channel() {
         (context(far), "a counter that no replica can have reached"),
         (endless_count.into(), "replicas of a context"),
         (pull(CausalContext::new()), "Pull on the control channel"),
-        (plain(&Message::Begin(Begin::default())), "Begin on the control channel"),
+        (plain(&Message::Begin(Beginning::default())), "Begin on the control channel"),
         (plain(&Message::Done { bound: CausalContext::new() }), "Done on the control channel"),
         (Bytes::new(), "it ends in the middle"),
         (Bytes::from_static(&[99, 1, 2, 3]), "a message of an unknown kind"),
@@ -192,7 +192,11 @@ async fn poison_message_below_the_frames() {
 async fn poison_message_in_a_sync() {
     let scene = Scene::set().await;
     let unmade = || -> CausalContext { [(scene.victim.id(), 1_000_000)].into_iter().collect() };
-    let begin = |snapshot, catch_up| plain(&Message::Begin(Begin { snapshot, bound: CausalContext::new(), catch_up }));
+    let begin = |snapshot, catch_up| {
+        let begin = Begin { snapshot, bound: CausalContext::new(), catch_up };
+        plain(&Message::Begin(Beginning::whole(&begin)))
+    };
+    let done = || plain(&Message::Done { bound: CausalContext::new() });
     let honest = || begin(CausalContext::new(), false);
     let live = || plain(&Message::Live(Part { part: DotSet::new(), last: true }));
     let mut ahead = Mallory::new(&scene.secret).map();
@@ -204,7 +208,7 @@ async fn poison_message_in_a_sync() {
         (vec![live()], "Live where the beginning of a pull"),
         (vec![honest(), live()], "Live where entries"),
         (vec![honest(), honest()], "Begin where entries"),
-        (vec![begin(CausalContext::new(), true), plain(&Message::Done { bound: CausalContext::new() })], "Done where"),
+        (vec![begin(CausalContext::new(), true), done(), done()], "Done where"),
     ];
     for (frames, words) in answers {
         let mallory = Mallory::new(&scene.secret);
@@ -214,12 +218,12 @@ async fn poison_message_in_a_sync() {
         scene.refused(&mallory, talk, words).await;
     }
 
-    let pull = |base| plain(&Message::Pull(Pull { base, have: DotSet::new(), catch_up: true }));
-    let dead = || plain(&Message::Dead(Part { part: KeyList::new(), last: true }));
+    let pull = |base| plain(&Message::Pull(Pull { catch_up: true, ..whole_pull(base) }));
+    let more = || plain(&Message::More { symbols: 20, differences: 3 });
     let asked: [(Vec<Bytes>, &str); 3] = [
         (vec![pull(unmade())], "two nodes run with one replica id"),
         (vec![pull(CausalContext::new()), pull(CausalContext::new())], "Pull where"),
-        (vec![pull(CausalContext::new()), dead(), Bytes::from_static(&[99])], "a message of an unknown kind"),
+        (vec![pull(CausalContext::new()), more(), Bytes::from_static(&[99])], "a message of an unknown kind"),
     ];
     for (frames, words) in asked {
         let mallory = Mallory::new(&scene.secret);

@@ -3,7 +3,7 @@
 
 use super::look::{AUDIT_KEY, id, key};
 use std::collections::{BTreeSet, VecDeque};
-use tidings::crdt::{Clock, DotSet, Entries, EntriesBuilder, KeyList, Retention};
+use tidings::crdt::{Clock, DotSet, Entries, EntriesBuilder, EntryContext, KeyList, Retention};
 use tidings::{CausalContext, Delta, Dot, Key, Merged, OrMap, Section};
 
 /// When the stories begin, in milliseconds since 1970.
@@ -17,7 +17,6 @@ pub(crate) struct Replica {
     /// Contexts it has had, as peers may remember them.
     pub(crate) past: Vec<CausalContext>,
     incoming: Vec<u64>,
-    catching_up: Option<u64>,
     syncs: u64,
     /// Its disk, where crashes are part of the run.
     durable: Option<Box<OrMap>>,
@@ -31,7 +30,6 @@ impl Replica {
             now: START,
             past: Vec::new(),
             incoming: Vec::new(),
-            catching_up: None,
             syncs: 0,
             durable: None,
             crashes: 0,
@@ -61,24 +59,17 @@ impl Replica {
         self.map.truncate(Retention { keep_ms: u64::MAX, count_max, spare_ms: 0 }, self.now)
     }
 
-    pub(crate) fn is_catching_up(&self) -> bool {
-        self.catching_up.is_some()
-    }
-
     /// What it has for a replica with that context. What leaves is durable first.
     pub(crate) fn delta_since(&mut self, base: &CausalContext) -> Delta {
         self.flush();
         self.map.delta_since(base)
     }
 
-    /// Merges a delta; `None` while a catch-up is under way (RULE 4).
-    pub(crate) fn merge(&mut self, delta: Delta) -> Option<Merged> {
-        if self.is_catching_up() {
-            return None;
-        }
+    /// Merges a delta.
+    pub(crate) fn merge(&mut self, delta: Delta) -> Merged {
         self.map.set_time(self.now);
         self.past.push(self.map.context().clone());
-        Some(self.map.merge(delta))
+        self.map.merge(delta)
     }
 
     /// From now on only what was flushed survives a crash.
@@ -104,7 +95,6 @@ impl Replica {
     /// All that was coming in has ended.
     pub(crate) fn drop_links(&mut self) {
         self.incoming.clear();
-        self.catching_up = None;
     }
 }
 
@@ -122,7 +112,7 @@ pub(crate) enum End {
     Done,
     /// It had less than the sender built on: what came stays, but is pending.
     Uncovered,
-    /// The link broke, one of the two crashed, or a catch-up put it out.
+    /// The link broke, or one of the two crashed.
     Broken,
 }
 
@@ -134,8 +124,10 @@ pub(crate) struct Pull {
     crashes: (u64, u64),
     base: CausalContext,
     snapshot: CausalContext,
-    /// The list belongs to the instant of the snapshot.
+    /// The list belongs to the instant of the snapshot,
     keys: VecDeque<(Section, Vec<u8>)>,
+    /// and so do, in a catch-up, the sender's live dots within it, and its bound.
+    alive: Option<(DotSet, CausalContext)>,
     /// How many entries go in one chunk.
     pub(crate) chunk: usize,
     on_the_way: Option<Entries>,
@@ -143,44 +135,31 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    /// `None` while the receiver is catching up (RULE 4).
-    pub(crate) fn start(from: &mut Replica, to: &mut Replica) -> Option<Self> {
+    pub(crate) fn start(from: &mut Replica, to: &mut Replica) -> Self {
         let (base, have) = (to.map.context().clone(), to.map.have());
         Self::open(from, to, base, have)
     }
 
     /// A sync unasked.
-    pub(crate) fn push(from: &mut Replica, to: &mut Replica, base: CausalContext) -> Option<Self> {
+    pub(crate) fn push(from: &mut Replica, to: &mut Replica, base: CausalContext) -> Self {
         Self::open(from, to, base, DotSet::new())
     }
 
-    fn open(from: &mut Replica, to: &mut Replica, base: CausalContext, have: DotSet) -> Option<Self> {
-        if to.is_catching_up() {
-            return None;
-        }
+    fn open(from: &mut Replica, to: &mut Replica, base: CausalContext, have: DotSet) -> Self {
         from.flush();
         to.past.push(to.map.context().clone());
         to.syncs += 1;
         let (number, snapshot) = (to.syncs, from.map.context().clone());
-        let mut keys = from.map.keys_since(&base, &have);
-        if from.map.needs_catch_up(&base) {
-            let live = from.map.live_within(&base, &have);
-            let mut dead = to.map.keys_dead_at(&snapshot, &live);
-            while let Some(key) = dead.pop() {
-                keys.push(key);
-            }
-            // RULE 4: a catch-up excludes every other incoming sync.
-            to.incoming.clear();
-            to.catching_up = Some(number);
-        }
+        let keys = distinct(from.map.keys_since(&base, &have));
+        let frozen = || (from.map.live_within(&snapshot), from.map.truncated().clone());
+        let alive = from.map.needs_catch_up(&base).then(frozen);
         to.incoming.push(number);
         let crashes = (from.crashes, to.crashes);
-        let keys = distinct(keys);
-        Some(Self { number, crashes, base, snapshot, keys, chunk: 1, on_the_way: None, all_sent: false })
+        Self { number, crashes, base, snapshot, keys, alive, chunk: 1, on_the_way: None, all_sent: false }
     }
 
-    pub(crate) fn is_catch_up(&self, to: &Replica) -> bool {
-        to.catching_up == Some(self.number)
+    pub(crate) fn is_catch_up(&self) -> bool {
+        self.alive.is_some()
     }
 
     /// How many entries are still to be read.
@@ -235,6 +214,15 @@ impl Pull {
             return End::Uncovered;
         }
         let bound = from.map.truncated();
+        if let Some((alive, bound_then)) = &self.alive {
+            // RULE 4: the receiver's live dots of this moment.
+            let here = to.map.live_within(&self.snapshot);
+            let here = here.iter().flat_map(|(id, first, last)| (first..=last).map(move |n| Dot::new(id, n)));
+            let dead = here.filter(|&dot| !alive.contains(dot)).collect();
+            let theirs = EntryContext { context: self.snapshot.clone(), bound: bound_then.clone() };
+            to.map.conclude(&dead, theirs, bound, |_| {});
+            return End::Done;
+        }
         if !self.base.includes(&bound.meet(&self.snapshot)) {
             to.map.adopt_bound(bound, &self.snapshot);
         }
@@ -245,7 +233,6 @@ impl Pull {
     /// The link breaks, or there is nothing more to do.
     pub(crate) fn close(&self, to: &mut Replica) {
         to.incoming.retain(|&number| number != self.number);
-        to.catching_up.take_if(|number| *number == self.number);
     }
 
     /// All that is left of it.
@@ -276,26 +263,23 @@ fn distinct(mut list: KeyList) -> VecDeque<(Section, Vec<u8>)> {
 
 /// `to` pulls all that `from` has.
 pub(crate) fn pull(from: &mut Replica, to: &mut Replica) -> End {
-    Pull::start(from, to).map_or(End::Broken, |pull| pull.run(from, to))
+    Pull::start(from, to).run(from, to)
 }
 
 /// `to` pulls from `from`, and the link breaks when `entries` entries have been joined.
 pub(crate) fn pull_cut_after(entries: usize, from: &mut Replica, to: &mut Replica) {
-    if let Some(pull) = Pull::start(from, to) {
-        pull.run_cut_after(entries, from, to);
-    }
+    Pull::start(from, to).run_cut_after(entries, from, to);
 }
 
 /// The same with the given key sent first.
 pub(crate) fn pull_in_order(first: usize, entries: usize, from: &mut Replica, to: &mut Replica) {
-    if let Some(mut pull) = Pull::start(from, to) {
-        let wanted = key(first);
-        pull.keys.make_contiguous().sort_by_key(|(_, bytes)| bytes != wanted.bytes);
-        pull.run_cut_after(entries, from, to);
-    }
+    let mut pull = Pull::start(from, to);
+    let wanted = key(first);
+    pull.keys.make_contiguous().sort_by_key(|(_, bytes)| bytes != wanted.bytes);
+    pull.run_cut_after(entries, from, to);
 }
 
 /// `from` pushes what it has beyond `base`.
 pub(crate) fn push(from: &mut Replica, to: &mut Replica, base: &CausalContext) -> End {
-    Pull::push(from, to, base.clone()).map_or(End::Broken, |push| push.run(from, to))
+    Pull::push(from, to, base.clone()).run(from, to)
 }

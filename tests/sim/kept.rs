@@ -17,7 +17,7 @@ use tidings::Dot;
 use tidings::proto::codec;
 use tidings::proto::config::NodeConfig;
 use tidings::proto::durable::{Batch, Identity, Kept, Loader};
-use tidings::proto::message::Message;
+use tidings::proto::message::{Changes, Message, Pull, Told};
 use tidings::proto::node::Node;
 use tidings::proto::time::Now;
 
@@ -270,8 +270,14 @@ impl Storage {
         let (said, bound) = match codec::decode(frame, None) {
             Ok(Message::Push(delta)) => (names(delta.snapshot()), Names::default()),
             Ok(Message::Context { context, .. }) => (names(&context), Names::default()),
-            Ok(Message::Pull(pull)) => (names(&pull.base), Names::default()),
-            Ok(Message::Begin(begin)) => (names(&begin.snapshot), names(&begin.bound)),
+            // Of what a pull and its beginning say only this names replicas; the rest is told by what differs.
+            Ok(
+                Message::Pull(Pull { told: Told::Whole { context, bound }, .. }) | Message::Contexts { context, bound },
+            ) => (names(&context), names(&bound)),
+            Ok(Message::Begin(said)) => {
+                let all = |changes: &Changes| names(&changes.new.iter().copied().collect());
+                (all(&said.snapshot), all(&said.bound))
+            }
             _ => return,
         };
         assert!(

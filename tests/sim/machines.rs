@@ -1,5 +1,5 @@
 //! Random runs of the two machines of a pull by themselves, each message through its bytes: many more in a second than of
-//! whole nodes. What a node does for them, that a catch-up excludes all else that comes in, is done here by hand.
+//! whole nodes. Nothing excludes anything: whatever comes in goes on beside a catch-up.
 
 use crate::dice::{Dice, for_each_seed};
 use crate::look::{AUDIT_KEY, id, key, look, name};
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tidings::crdt::Retention;
 use tidings::proto::codec;
 use tidings::proto::message::Message;
+use tidings::proto::reconcile::{Batches, Reconciled};
 use tidings::proto::sync::{Receiver, Sender, Step};
 use tidings::{CausalContext, Delta, OrMap};
 
@@ -18,7 +19,8 @@ struct Replica {
     /// Contexts it has had.
     past: Vec<CausalContext>,
     incoming: Vec<u64>,
-    catching_up: Option<u64>,
+    /// The next pull asks for keys.
+    by_key: bool,
 }
 
 /// One pull, from its beginning to wherever it gets.
@@ -29,6 +31,7 @@ struct Pull {
     sender: Sender,
     receiver: Receiver,
     on_the_way: Option<Bytes>,
+    on_the_way_back: Option<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +55,11 @@ struct Run<'d> {
     values: u64,
     pulls: u64,
     catch_ups: u64,
+    unresolved: u64,
+    /// How live dots are offered, and how many clocks are listed.
+    batches: Batches,
+    listed_max: usize,
+    reconciled: Reconciled,
 }
 
 impl<'d> Run<'d> {
@@ -62,7 +70,7 @@ impl<'d> Run<'d> {
             now: START,
             past: Vec::new(),
             incoming: Vec::new(),
-            catching_up: None,
+            by_key: false,
         };
         let replicas: Vec<Replica> = (0..count).map(replica).collect();
         Self {
@@ -79,6 +87,10 @@ impl<'d> Run<'d> {
             values: 0,
             pulls: 0,
             catch_ups: 0,
+            unresolved: 0,
+            batches: Batches { first: *dice.pick(&[1, 1, 2, 16]), never_list: dice.percent(60) },
+            listed_max: *dice.pick(&[0, 20]),
+            reconciled: Reconciled::default(),
             dice,
         }
     }
@@ -222,7 +234,7 @@ impl<'d> Run<'d> {
             let delta = self.replicas[one].map.delta_since(&base);
             self.dice.tell(|| format!("{one} makes a delta on {base:?}"));
             self.bag.push(Delta::decode(&delta.encode()).expect("it was encoded so"));
-        } else if self.replicas[one].catching_up.is_none() {
+        } else {
             let recent = self.bag.len().min(4);
             let chosen = self.bag.len() - 1 - self.dice.below(recent);
             let merged = self.replicas[one].map.merge(self.bag[chosen].clone());
@@ -233,7 +245,7 @@ impl<'d> Run<'d> {
 
     fn pull(&mut self, whole: usize) {
         let (from, to) = self.dice.two_below(self.replicas.len());
-        let Some(mut pull) = self.start(from, to) else { return };
+        let mut pull = self.start(from, to);
         let frames = if self.dice.percent(whole) { usize::MAX } else { self.dice.below(12) };
         for _ in 0..frames {
             if self.go_on(&mut pull) == Went::Over {
@@ -270,21 +282,22 @@ impl<'d> Run<'d> {
     }
 
     fn whole(&mut self, from: usize, to: usize) {
-        if let Some(mut pull) = self.start(from, to) {
+        loop {
+            let mut pull = self.start(from, to);
             while self.go_on(&mut pull) == Went::On {}
+            if !self.replicas[to].by_key {
+                return;
+            }
         }
     }
 
     // --- A pull
 
-    /// `None` while the receiver is catching up.
-    fn start(&mut self, from: usize, to: usize) -> Option<Pull> {
+    fn start(&mut self, from: usize, to: usize) -> Pull {
         let forced = self.dice.percent(3);
         let replica = &mut self.replicas[to];
-        if replica.catching_up.is_some() {
-            return None;
-        }
-        let (receiver, pull) = Receiver::start(&replica.map, forced);
+        let (receiver, mut pull) = Receiver::start_telling(&replica.map, forced, self.listed_max);
+        pull.by_key = std::mem::take(&mut replica.by_key);
         let context = replica.map.context().clone();
         replica.past.push(context);
         self.pulls += 1;
@@ -294,8 +307,9 @@ impl<'d> Run<'d> {
         let Ok(Message::Pull(pull)) = codec::decode(&codec::encode(&Message::Pull(pull), None), None) else {
             panic!("it was encoded so");
         };
-        let sender = Sender::new(&self.replicas[from].map, &pull).with_chunk_entries(self.chunk);
-        Some(Pull { number, from, to, sender, receiver, on_the_way: None })
+        let sender = Sender::new(&mut self.replicas[from].map, &pull).with_chunk_entries(self.chunk);
+        let sender = sender.with_batches(self.batches);
+        Pull { number, from, to, sender, receiver, on_the_way: None, on_the_way_back: None }
     }
 
     /// What is on its way arrives, and the next message is made.
@@ -303,11 +317,18 @@ impl<'d> Run<'d> {
         if !self.replicas[pull.to].incoming.contains(&pull.number) {
             return Went::Over;
         }
+        if let Some(frame) = pull.on_the_way_back.take() {
+            let message = codec::decode(&frame, None).expect("it was encoded so");
+            self.dice.tell(|| format!("  pull {}, back: {message:?}", pull.number));
+            pull.sender.on_message(&mut self.replicas[pull.from].map, &message).expect("it is its turn");
+        }
         let went = pull.on_the_way.take().map_or(Went::On, |frame| self.arrive(pull, &frame));
         if went == Went::On {
-            let begin = pull.sender.begin().clone();
             let next = pull.sender.next(&self.replicas[pull.from].map);
+            let begin = pull.sender.begin().clone();
             pull.on_the_way = next.map(|message| codec::encode(&message, Some(&begin)));
+            let silent = pull.on_the_way.is_none() && pull.on_the_way_back.is_none();
+            assert!(!silent || pull.sender.is_given_up(), "nobody has anything to say, and it is not over");
         }
         went
     }
@@ -319,28 +340,28 @@ impl<'d> Run<'d> {
         let step = pull.receiver.on_message(map, message, |_| {}).expect("it is its turn");
         self.judge(pull.to);
         match step {
-            Step::Begun { catch_up: true } if self.replicas[pull.to].catching_up.is_some() => {
-                self.close(pull);
-                return Went::Over;
+            Step::Begun { catch_up } => {
+                assert_eq!(pull.receiver.begin(), pull.sender.begin(), "contexts arrive as they are");
+                self.catch_ups += u64::from(catch_up);
             }
-            Step::Begun { catch_up: true } => {
-                self.catch_ups += 1;
-                self.replicas[pull.to].catching_up = Some(pull.number);
-                self.replicas[pull.to].incoming = vec![pull.number];
-            }
-            Step::Reply(parts) => {
-                for part in parts {
-                    let frame = codec::encode(&Message::Dead(part), None);
-                    let dead = codec::decode(&frame, None).expect("it was encoded so");
-                    pull.sender.on_message(&dead).expect("it is its turn");
+            Step::Reply(message) => pull.on_the_way_back = Some(codec::encode(&message, None)),
+            Step::Done { reply } => {
+                if let Some(decoded) = reply {
+                    pull.sender.on_message(&mut self.replicas[pull.from].map, &decoded).expect("it is its turn");
                 }
-            }
-            Step::Done => {
+                assert!(pull.sender.is_finished(), "only now the sender knows that all is there");
+                self.reconciled.add(pull.receiver.take_counts());
+                self.reconciled.add(pull.sender.take_counts());
                 self.close(pull);
                 return Went::Over;
             }
-            Step::Begun { catch_up: false } | Step::Waiting | Step::Joined(_) => {}
-            Step::Unresolved => unreachable!("a pull tells its entries by key"),
+            Step::Waiting | Step::Joined(_) => {}
+            Step::Unresolved => {
+                self.replicas[pull.to].by_key = true;
+                self.unresolved += 1;
+                self.close(pull);
+                return Went::Over;
+            }
         }
         Went::On
     }
@@ -348,7 +369,6 @@ impl<'d> Run<'d> {
     fn close(&mut self, pull: &Pull) {
         let replica = &mut self.replicas[pull.to];
         replica.incoming.retain(|&number| number != pull.number);
-        replica.catching_up.take_if(|number| *number == pull.number);
     }
 
     // --- What must hold
@@ -371,7 +391,6 @@ impl<'d> Run<'d> {
         self.held.clear();
         for replica in &mut self.replicas {
             replica.incoming.clear();
-            replica.catching_up = None;
         }
         let count = self.replicas.len();
         for _ in 0..3 {
@@ -390,7 +409,7 @@ impl<'d> Run<'d> {
 
 #[test]
 fn pulls_around_the_dangerous_events() {
-    let mut catch_ups = 0;
+    let (mut catch_ups, mut unresolved, mut reconciled) = (0, 0, Reconciled::default());
     for_each_seed(60_000, |dice| {
         let mut run = Run::new(dice);
         run.hunt();
@@ -398,8 +417,10 @@ fn pulls_around_the_dangerous_events() {
             run.heal();
         }
         catch_ups += run.catch_ups;
+        unresolved += run.unresolved;
+        reconciled.add(run.reconciled);
     });
-    eprintln!("{catch_ups} catch-ups");
+    eprintln!("{catch_ups} catch-ups, {unresolved} pulls begun again by key, {reconciled:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::dice::for_each_seed;
 use crate::world::{START, id};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use tidings::crdt::Retention;
 use tidings::proto::codec;
 use tidings::proto::config::NodeConfig;
@@ -82,13 +82,6 @@ fn real_frames(chunk_entries: usize) -> Vec<Heard> {
     }
     peer.put(now(), Key::usr(b"kettle"), b"late", None);
     talk(&mut peer, &mut victim, false, &mut heard);
-    let mut begins: BTreeMap<u64, Begin> = BTreeMap::new();
-    for one in &mut heard {
-        one.begun = begins.get(&one.channel).cloned();
-        if let Ok(Message::Begin(begin)) = codec::decode(&one.frame, None) {
-            begins.insert(one.channel, begin);
-        }
-    }
     heard
 }
 
@@ -97,7 +90,9 @@ fn talk(peer: &mut Node, victim: &mut Node, mut anew: bool, heard: &mut Vec<Hear
     for _ in 0..60 {
         let (to_victim, to_peer) = (frames_of(peer), frames_of(victim));
         for (channel, frame) in to_victim {
-            heard.push(Heard { channel, frame: frame.clone(), begun: None, anew: std::mem::take(&mut anew) });
+            let (snapshot, bound) = (peer.map().context().clone(), peer.map().truncated().clone());
+            let begun = (channel != CONTROL).then(|| Begin { snapshot, bound, catch_up: false });
+            heard.push(Heard { channel, frame: frame.clone(), begun, anew: std::mem::take(&mut anew) });
             victim.handle(now(), Input::Frame { link: LINK, channel, frame });
             peer.handle(now(), Input::Sent { link: LINK, channel });
         }

@@ -56,7 +56,8 @@ pub(crate) const PUSH: u8 = 3;
 pub(crate) const GOODBYE: u8 = 4;
 pub(crate) const PULL: u8 = 5;
 pub(crate) const LIVE: u8 = 7;
-pub(crate) const DEAD: u8 = 8;
+pub(crate) const BEGIN: u8 = 6;
+pub(crate) const SYMBOLS: u8 = 11;
 pub(crate) const CHUNK: u8 = 9;
 pub(crate) const PIECE: u8 = 15;
 pub(crate) const COMPRESSED: u8 = 16;
@@ -144,14 +145,7 @@ fn numbers_and_sets(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
     add("an interval whose start overflows", of_one(&[1, u64::MAX, 0]), "no replica can have reached");
     let unsorted = live().number(2).replica(2).numbers(&[1, 0, 0]).replica(1).numbers(&[1, 0, 0]);
     add("replicas of a set out of order", unsorted, "not in order");
-    let dead = || Raw::kind(DEAD).bytes(&[1]);
-    add("2^60 keys", dead().number(1 << 60).bytes(&[0; 40]), "keys: 1152921");
-    add("an empty key", dead().numbers(&[1, 0, 0]).bytes(&[0; 3]), "an empty key");
-    add("a key of 65,536 bytes", dead().numbers(&[1, 0, 1 << 16]).bytes(&[0; 9]), "bytes of a key: 65536");
-    add("a key as long as memory", dead().numbers(&[1, 0, u64::MAX]), "bytes of a key: 18446744073709551615");
-    add("a key longer than the frame", dead().numbers(&[1, 0, 5]).bytes(b"ab"), "ends in the middle");
-    add("a third section", dead().numbers(&[1, 2, 1]).bytes(b"a"), "section that does not exist");
-    add("a pull that ends early", Raw::kind(PULL).bytes(&[0]).clocks(&[(1, 1)]), "ends in the middle");
+    pull(add);
     let hello = Raw::kind(0).bytes(&[7; 32]).bytes(&[0, 253]).bytes(&u64::MAX.to_le_bytes()).bytes(&[0; 20]);
     add("a hello with a name as long as memory", hello, "small message");
     let hello = Raw::kind(0).bytes(&[7; 32]).bytes(&[0, 1, b'a', 1, b'b', 251, 5, 0, 0, 0, 0, 0]);
@@ -178,6 +172,35 @@ fn contexts(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
     add("a change to 2^56", one(&[2, 0, signed((1 << 56) - 9)]).bytes(&[0; 20]), "no replica can have reached");
     let known = one(&[1]).clocks(&[(2, 10)]).bytes(&[0; 20]);
     add("a replica by its id that has a place", known, "where its place would do");
+}
+
+fn pull(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
+    add("a pull that ends early", Raw::kind(PULL).bytes(&[0, 1]).bytes(&[0; 9]), "ends in the middle");
+    add(
+        "2^60 clocks in a pull",
+        Raw::kind(PULL).bytes(&[0]).number(1 << 60).bytes(&[0; 20]),
+        "clocks of a pull: 1152921",
+    );
+    let twice = |element: &[u8]| Raw::kind(PULL).bytes(&[0, 2]).bytes(element).bytes(element).bytes(&[0; 3]);
+    add("a clock that is told twice", twice(&[7; 8]), "clocks that are not in their form");
+    let far = Raw::kind(PULL).bytes(&[0, 1, 7, 0, 0, 0, 0, 0, 0, 0]).numbers(&[0, 1]).bytes(&[7, 0, 0, 0, 0, 0, 0, 0]);
+    add("a clock of a bound that follows from the context", far, "clocks that are not in their form");
+    add("contexts told in a third way", Raw::kind(PULL).bytes(&[0x30, 0, 0]), "an unknown way");
+    add("a pull that has nothing, and says what", Raw::kind(PULL).bytes(&[4, 0, 0, 0]), "an empty part");
+    add("2^60 symbols", Raw::kind(SYMBOLS).numbers(&[1, 1 << 60]).bytes(&[0; 40]), "symbols: 1152921");
+    add("no symbols", Raw::kind(SYMBOLS).numbers(&[1, 0]), "no symbols");
+    add("a beginning of six parts", Raw::kind(BEGIN).bytes(&[0, 0x20]), "unknown parts");
+    add(
+        "2^60 changes",
+        Raw::kind(BEGIN).bytes(&[0, 1]).number(1 << 60).bytes(&[0; 20]),
+        "changes of a context: 1152921",
+    );
+    add(
+        "a change of a clock that no list has",
+        Raw::kind(BEGIN).bytes(&[0, 1]).numbers(&[1, 1 << 33, 0]),
+        "a place that no clock",
+    );
+    add("a bound with a counter of 0", Raw::kind(BEGIN).bytes(&[0, 8]).numbers(&[1, 0, 0]), "a counter out of range");
 }
 
 fn columns(add: &mut impl FnMut(&'static str, Raw, &'static str)) {

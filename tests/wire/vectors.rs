@@ -7,11 +7,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use tidings::crdt::{
-    Audit, CausalContext, DotSet, Entries, EntriesBuilder, Key, KeyList, OrMap, ReplicaId, Retention, Section,
+    Audit, CausalContext, DotSet, Entries, EntriesBuilder, Key, OrMap, ReplicaId, Retention, Section, Symbol,
 };
 use tidings::proto::assembly::{Assembly, Pieces};
 use tidings::proto::codec::{decode, encode};
-use tidings::proto::message::{Begin, Digest, Hello, Message, Part, Piece, Pull};
+use tidings::proto::message::{Begin, Beginning, Changes, Digest, Hello, Message, Part, Piece, Pull, Symbols, Told};
 use tidings::{Delta, Dot};
 
 struct Vector {
@@ -55,7 +55,7 @@ fn read_back(folder: &std::path::Path, vector: &Vector) {
     let golden: Value = serde_json::from_str(&text).expect("JSON");
     let bytes = bytes_of(&golden["bytes"]);
     let begin = golden.get("begin").map(|begin| match decode(&bytes_of(&begin["bytes"]), None) {
-        Ok(Message::Begin(begin)) => begin,
+        Ok(Message::Begin(said)) => begin_of(&said),
         other => panic!("{}: {other:?} is no Begin", vector.name),
     });
     let said = match &vector.said {
@@ -134,13 +134,27 @@ fn vectors() -> Vec<Vector> {
             Message::Context { context: context(&[]), replace: true },
         ),
         plain("pull", "What the receiver has.", Message::Pull(pull())),
-        plain("begin", "What the pull will bring.", Message::Begin(begin())),
+        plain("pull_coded", "The same of many replicas.", Message::Pull(coded_pull())),
+        plain(
+            "pull_whole",
+            "The contexts themselves; to be named by key; a value known in part.",
+            Message::Pull(whole_pull()),
+        ),
+        plain("begin", "What the pull will bring, to who told nothing.", Message::Begin(Beginning::whole(&begin()))),
+        plain("begin_changes", "By what differs from what was told.", Message::Begin(beginning())),
+        plain("symbols", "Two symbols of a set of 300.", Message::Symbols(symbols())),
+        plain("more", "20 symbols in all; some 13 seem to differ.", Message::More { symbols: 20, differences: 13 }),
+        plain(
+            "contexts",
+            "What was told coded, as it is.",
+            Message::Contexts { context: context(&[(ANNA, 5)]), bound: context(&[(BORIS, 300)]) },
+        ),
+        plain("decoded", "The catch-up is complete.", Message::Decoded),
         plain(
             "live",
             "A set of dots: everything after the first two bytes.",
             Message::Live(Part { part: dots(), last: false }),
         ),
-        plain("dead", "Keys of both sections.", Message::Dead(Part { part: keys(), last: true })),
         begun("chunk", "Plain entries, one context: that of the snapshot.", Message::Chunk(plain_entries())),
         begun("chunk_runs", "Ten writes in one millisecond: columns that are runs.", Message::Chunk(run_entries())),
         Vector {
@@ -179,6 +193,12 @@ fn vectors() -> Vec<Vector> {
     ]
 }
 
+/// To who has told nothing.
+fn begin_of(said: &Beginning) -> Begin {
+    let all = |changes: &Changes| changes.new.iter().copied().collect();
+    Begin { snapshot: all(&said.snapshot), bound: all(&said.bound), catch_up: said.catch_up }
+}
+
 fn context(clocks: &[(u128, u64)]) -> CausalContext {
     clocks.iter().map(|&(id, counter)| (ReplicaId::from(id), counter)).collect()
 }
@@ -198,7 +218,32 @@ fn hello(audit: Audit) -> Hello {
 }
 
 fn pull() -> Pull {
-    Pull { base: context(&[(ANNA, 5)]), have: dots(), catch_up: false }
+    let told = Told::Clocks { context: vec![5, 1 << 60], bound: vec![3, 1 << 50, 1 << 51] };
+    Pull { told, have: dots(), catch_up: false, by_key: false, partial: Vec::new() }
+}
+
+fn coded_pull() -> Pull {
+    Pull { told: Told::Coded { check: 0x0123_4567_89ab_cdef, symbols: symbols() }, catch_up: true, ..Pull::default() }
+}
+
+fn whole_pull() -> Pull {
+    let told = Told::Whole { context: context(&[(ANNA, 5)]), bound: context(&[]) };
+    let partial = vec![(Dot::new(ReplicaId::from(ANNA), 7), 32_768)];
+    Pull { told, by_key: true, partial, ..Pull::default() }
+}
+
+fn symbols() -> Symbols {
+    let symbol = |sum, check, count| Symbol { sum, check, count };
+    Symbols { total: 300, symbols: vec![symbol(0x0102_0304_0506_0708, 0x0a0b_0c0d, 44), symbol(0, 1, 255)] }
+}
+
+fn beginning() -> Beginning {
+    Beginning {
+        catch_up: true,
+        snapshot: Changes { clocks: vec![(0, 7), (3, -2), (4, 0)], new: vec![(ReplicaId::from(BORIS), 3)] },
+        bound: Changes { clocks: vec![(1, 300)], new: vec![(ReplicaId::from(ANNA), 2)] },
+        bound_in_snapshot: vec![(0, 2), (2, 9)],
+    }
 }
 
 fn begin() -> Begin {
@@ -210,13 +255,6 @@ fn dots() -> DotSet {
         .into_iter()
         .map(|(id, counter)| Dot::new(ReplicaId::from(id), counter))
         .collect()
-}
-
-fn keys() -> KeyList {
-    let mut keys = KeyList::new();
-    keys.push(Key::usr(b"kettle"));
-    keys.push(Key::sys(b"members/0a"));
-    keys
 }
 
 fn new_map(id: u128) -> OrMap {
@@ -361,14 +399,21 @@ fn message_in_words(message: &Message) -> Value {
         Message::Goodbye { left } => json!({ "left": left }),
         Message::Context { context, replace } => json!({ "replace": replace, "context": clocks(context) }),
         Message::Push(delta) => delta_in_words(delta),
-        Message::Pull(pull) => {
-            json!({ "catch_up": pull.catch_up, "base": clocks(&pull.base), "have": intervals(&pull.have) })
-        }
-        Message::Begin(begin) => json!({
-            "catch_up": begin.catch_up, "snapshot": clocks(&begin.snapshot), "bound": clocks(&begin.bound),
+        Message::Pull(pull) => json!({
+            "catch_up": pull.catch_up, "by_key": pull.by_key, "have": intervals(&pull.have),
+            "partial": pull.partial.iter().map(|(dot, bytes)| json!([dot.to_string(), bytes])).collect::<Vec<_>>(),
+            "told": told_in_words(&pull.told),
         }),
+        Message::Begin(beginning) => json!({
+            "catch_up": beginning.catch_up,
+            "snapshot": changes_in_words(&beginning.snapshot), "bound": changes_in_words(&beginning.bound),
+            "bound_in_snapshot": beginning.bound_in_snapshot,
+        }),
+        Message::Symbols(symbols) => symbols_in_words(symbols),
+        Message::More { symbols, differences } => json!({ "symbols": symbols, "differences": differences }),
+        Message::Contexts { context, bound } => json!({ "context": clocks(context), "bound": clocks(bound) }),
+        Message::Decoded => json!({}),
         Message::Live(Part { part, last }) => json!({ "last": last, "dots": intervals(part) }),
-        Message::Dead(Part { part, last }) => json!({ "last": last, "keys": key_list(part.clone()) }),
         Message::Chunk(entries) => entries_in_words(entries),
         Message::Piece(piece) => json!({
             "dot": piece.dot.to_string(), "total": piece.total, "offset": piece.offset,
@@ -381,8 +426,29 @@ fn message_in_words(message: &Message) -> Value {
 }
 
 fn begin_in_words(begin: &Begin) -> Value {
-    let begin = Message::Begin(begin.clone());
-    json!({ "says": message_in_words(&begin), "bytes": hex(&encode(&begin, None)) })
+    let said = Message::Begin(Beginning::whole(begin));
+    json!({ "says": message_in_words(&said), "bytes": hex(&encode(&said, None)) })
+}
+
+fn told_in_words(told: &Told) -> Value {
+    let hex = |elements: &[u64]| elements.iter().map(|element| format!("{element:016x}")).collect::<Vec<_>>();
+    match told {
+        Told::Clocks { context, bound } => json!({ "context": hex(context), "bound": hex(bound) }),
+        Told::Coded { check, symbols } => {
+            json!({ "check": format!("{check:016x}"), "coded": symbols_in_words(symbols) })
+        }
+        Told::Whole { context, bound } => json!({ "context": clocks(context), "bound": clocks(bound), "whole": true }),
+    }
+}
+
+fn symbols_in_words(symbols: &Symbols) -> Value {
+    let in_words = |s: &Symbol| json!({ "sum": format!("{:016x}", s.sum), "check": s.check, "count": s.count });
+    json!({ "total": symbols.total, "symbols": symbols.symbols.iter().map(in_words).collect::<Vec<_>>() })
+}
+
+fn changes_in_words(changes: &Changes) -> Value {
+    let new: Value = changes.new.iter().map(|(id, counter)| (id.to_string(), json!(counter))).collect();
+    json!({ "clocks": changes.clocks, "new": new })
 }
 
 fn delta_in_words(delta: &Delta) -> Value {
@@ -408,14 +474,6 @@ fn intervals(dots: &DotSet) -> Value {
         intervals.as_array_mut().expect("a list").push(json!([first, last]));
     }
     by_replica.into()
-}
-
-fn key_list(mut keys: KeyList) -> Value {
-    let mut list = Vec::new();
-    while let Some(key) = keys.pop() {
-        list.push(key_in_words(key));
-    }
-    list.into()
 }
 
 fn key_in_words(key: Key<'_>) -> Value {

@@ -150,6 +150,7 @@ fn read_clocks(reader: &mut Reader<'_>) -> Result<Told> {
 
 pub(super) fn write_symbols(writer: &mut Writer, symbols: &Symbols) {
     writer.number(symbols.total);
+    writer.count(symbols.symbols.len());
     for symbol in &symbols.symbols {
         writer.bytes.extend_from_slice(&symbol.sum.to_be_bytes());
         writer.bytes.extend_from_slice(&symbol.check.to_be_bytes());
@@ -157,11 +158,11 @@ pub(super) fn write_symbols(writer: &mut Writer, symbols: &Symbols) {
     }
 }
 
-/// To the end of the frame.
 pub(super) fn read_symbols(reader: &mut Reader<'_>) -> Result<Symbols> {
     let total = reader.number()?;
-    let mut symbols = Vec::with_capacity(reader.left() / SYMBOL_BYTES);
-    while reader.left() > 0 {
+    let count = reader.count("symbols", SYMBOL_BYTES)?;
+    let mut symbols = Vec::with_capacity(count);
+    for _ in 0..count {
         let sum = eight(reader)?;
         let mut check = 0;
         for _ in 0..4 {

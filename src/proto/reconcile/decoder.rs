@@ -74,8 +74,4 @@ impl Difference {
         let mut seen = BTreeSet::new();
         self.theirs.iter().chain(&self.ours).all(|item| seen.insert(*item))
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.theirs.len() + self.ours.len()
-    }
 }
