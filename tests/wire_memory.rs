@@ -8,7 +8,8 @@ mod hostile;
 
 use bytes::Bytes;
 use hostile::{
-    BY_DOT, CHUNK, COMPRESSED, CONTEXT, DEAD, KINDS, KINDS_END, LIVE, PULL, PUSH, Raw, SIZES, amplified, hostile, signed,
+    BY_DOT, CHUNK, COMPRESSED, CONTEXT, DEAD, KINDS, KINDS_END, LIVE, PULL, PUSH, Raw, SIZES, amplified, hostile,
+    signed,
 };
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -231,5 +232,10 @@ fn compressed_frames() {
     }
     let (peak, result) = peak_of(|| decode(&frame, None).map(drop));
     println!("a compressed frame: {} bytes, {peak} in memory, {}", frame.len(), said(&result));
-    assert!(peak <= 4 * zeros.len() + SMALL, "{peak} bytes of memory for {} that expand to {}", frame.len(), zeros.len());
+    assert!(
+        peak <= 4 * zeros.len() + SMALL,
+        "{peak} bytes of memory for {} that expand to {}",
+        frame.len(),
+        zeros.len()
+    );
 }

@@ -101,7 +101,9 @@ impl Entries {
     /// How many bytes are keys and values of a section.
     pub(crate) fn bytes_of(&self, section: Section) -> usize {
         let of_section = self.iter().filter(|entry| entry.key.section == section);
-        let values = |entry: &EntryView<'_>| entry.registers.iter().filter_map(|r| r.value.range()).map(|r| r.len()).sum::<usize>();
+        let values = |entry: &EntryView<'_>| {
+            entry.registers.iter().filter_map(|r| r.value.range()).map(|r| r.len()).sum::<usize>()
+        };
         of_section.map(|entry| entry.key.bytes.len() + values(&entry)).sum()
     }
 

@@ -110,7 +110,8 @@ impl Assembly {
 
     fn drop_oldest(&mut self) {
         while self.values.len() > self.count_max || self.bytes > self.bytes_max {
-            let Some(oldest) = self.values.iter().min_by_key(|(_, partial)| partial.touched).map(|(dot, _)| *dot) else {
+            let Some(oldest) = self.values.iter().min_by_key(|(_, partial)| partial.touched).map(|(dot, _)| *dot)
+            else {
                 return;
             };
             self.forget(oldest);

@@ -30,7 +30,16 @@ fn linked_with(peers: &[u64]) -> Node {
             Input::Connected { link: LinkId(peer), address: address.clone(), dialed: true, identity: id(peer) };
         node.handle(NOW, connected);
         let audit = node.map().audit();
-        let hello = Hello { cluster: [0; 16], replica: id(peer), boot: peer, name: "peer".into(), address, audit, bound: 0, features: 0 };
+        let hello = Hello {
+            cluster: [0; 16],
+            replica: id(peer),
+            boot: peer,
+            name: "peer".into(),
+            address,
+            audit,
+            bound: 0,
+            features: 0,
+        };
         hear(&mut node, peer, &Message::Hello(hello));
     }
     assert_eq!(pulled_from(&mut node), [0; 0], "there is nothing to pull as yet");

@@ -197,7 +197,11 @@ fn columns(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
     add("sizes that are all 1", chunk(2, SIZES).numbers(&[1, 1]).bytes(&[0; 20]), "could be left out");
     add("kinds that are all values", chunk(1, KINDS).numbers(&[1, 0, 0, 0, 1]).bytes(&[0; 20]), "could be left out");
     add("logical times of 0", chunk(1, LOGICAL).numbers(&[1, 0, 0, 0, 0]).bytes(&[0; 20]), "could be left out");
-    add("several replicas that are one", chunk(2, REPLICAS).numbers(&[1, 1, 0, 0]).bytes(&[0; 20]), "could be left out");
+    add(
+        "several replicas that are one",
+        chunk(2, REPLICAS).numbers(&[1, 1, 0, 0]).bytes(&[0; 20]),
+        "could be left out",
+    );
     add("further replicas, but none", chunk(1, BEYOND).numbers(&[1, 0]).bytes(&[0; 20]), "could be left out");
     add("a context that is the usual one", chunk(1, CONTEXTS).numbers(&[1, 0, 0]).bytes(&[0; 20]), "could be left out");
 }
@@ -259,7 +263,11 @@ fn named_entries(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
     add("mixed names without any dot", mixed(MIXED, &[0, 1]), "could be left out");
     add("a third way of naming", mixed(BY_DOT | MIXED, &[0, 2]), "neither key nor dot");
     add("names of several replicas that are one", mixed(BY_DOT | NAMES, &[0, 0]), "could be left out");
-    add("names of several replicas without names", chunk(2, NAMES).numbers(&[1, 1]).bytes(&[0; 9]), "could be left out");
+    add(
+        "names of several replicas without names",
+        chunk(2, NAMES).numbers(&[1, 1]).bytes(&[0; 9]),
+        "could be left out",
+    );
     let many = chunk(60_000, BY_DOT).bytes(&[0; 60_000]);
     add("more names than bytes are left", many, "ends in the middle");
 }
@@ -280,11 +288,19 @@ fn deltas_and_pieces(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
     add("a piece that is too long", piece(1 << 20, 0, &[7; (32 << 10) + 1]), "none of its value");
     add("a piece of a value as long as memory", piece(u64::MAX, 0, b"abc"), "bytes of a value: 1844674");
     let compressed = |claimed| Raw::kind(COMPRESSED).number(claimed);
-    add("a compressed frame of 2^60 bytes", compressed(1 << 60).bytes(&[0; 20]), "bytes of a compressed frame: 1152921");
+    add(
+        "a compressed frame of 2^60 bytes",
+        compressed(1 << 60).bytes(&[0; 20]),
+        "bytes of a compressed frame: 1152921",
+    );
     add("a compressed frame beyond its data", compressed(30_000).bytes(&[0; 20]), "bytes of a compressed frame: 30000");
     add("a compressed frame of few bytes", compressed(199).bytes(&[0; 20]), "too short to be one");
     add("a compressed frame of no data", compressed(200), "bytes of a compressed frame: 200 ");
-    add("a compressed frame of anything", compressed(300).bytes(b"this is not what it says it is"), "a compressed frame");
+    add(
+        "a compressed frame of anything",
+        compressed(300).bytes(b"this is not what it says it is"),
+        "a compressed frame",
+    );
 }
 
 /// The same large context, again and again, for two bytes each. Also the `Begin` that it is decoded with.

@@ -185,7 +185,16 @@ fn context(clocks: &[(u128, u64)]) -> CausalContext {
 
 fn hello(audit: Audit) -> Hello {
     let (name, address) = ("anna".to_owned(), "192.0.2.1:7400".to_owned());
-    Hello { cluster: [0xcc; 16], replica: ReplicaId::from(ANNA), boot: 1_000, name, address, audit, bound: 7, features: 1 }
+    Hello {
+        cluster: [0xcc; 16],
+        replica: ReplicaId::from(ANNA),
+        boot: 1_000,
+        name,
+        address,
+        audit,
+        bound: 7,
+        features: 1,
+    }
 }
 
 fn pull() -> Pull {
@@ -263,7 +272,8 @@ fn map_at_base() -> OrMap {
 fn whole(entries: Entries) -> Entries {
     let mut assembly = Assembly::default();
     let bytes = Bytes::from_static(FILM);
-    Pieces::new(Dot::new(ReplicaId::from(ANNA), 14), bytes, 0).for_each(|piece| assembly.take(&piece).expect("it fits"));
+    Pieces::new(Dot::new(ReplicaId::from(ANNA), 14), bytes, 0)
+        .for_each(|piece| assembly.take(&piece).expect("it fits"));
     map_at_base().resolve(assembly.complete(entries).expect("its pieces are here")).expect("its names are here")
 }
 
@@ -278,7 +288,12 @@ fn named_entries() -> Entries {
 }
 
 fn piece() -> Piece {
-    Piece { dot: Dot::new(ReplicaId::from(ANNA), 7), total: 40_000, offset: 32_768, bytes: Bytes::from_static(b"and so on") }
+    Piece {
+        dot: Dot::new(ReplicaId::from(ANNA), 7),
+        total: 40_000,
+        offset: 32_768,
+        bytes: Bytes::from_static(b"and so on"),
+    }
 }
 
 /// Short enough to be read here.

@@ -74,9 +74,8 @@ impl<'a> Layout<'a> {
 
     fn mask_of(&self, entries: &Entries, reference: Reference<'_>) -> u64 {
         let (rows, registers) = (&entries.rows, &entries.registers);
-        let is_reference = |pair: &crate::crdt::EntryContext| {
-            pair.context == *reference.context && pair.bound == *reference.bound
-        };
+        let is_reference =
+            |pair: &crate::crdt::EntryContext| pair.context == *reference.context && pair.bound == *reference.bound;
         let bits = [
             (mask::BY_DOT, !entries.named.is_empty()),
             (mask::KINDS, registers.iter().any(|register| kind_of(register) != kind::VALUE)),
