@@ -1,16 +1,21 @@
-//! The codec: time for each entry and bytes for each entry, of a bulk sync as it is sent. `cargo bench --bench codec`.
+//! The codec: time for each entry and bytes for each entry, of a bulk sync as it is sent; and what small differences cost
+//! on a link on which both ends have spoken before. `cargo bench --bench codec`, `-- small` for those alone.
 //!
 //! Entries have keys of 16 bytes and values of 64 over the base64 alphabet, and once of random bytes. Beside the code
 //! stands its floor on the same machine: copying the bytes of keys and values once, and zstd on those bytes alone.
 
+#[allow(dead_code)] // the other benches measure more
+mod measure;
+
+use measure::{CountingAllocator, Target, cpu_ns_of, figure, growth, least_of};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tidings::Delta;
 use tidings::crdt::{CausalContext, OrMap, ReplicaId};
-use tidings::proto::codec::{decode, encode};
-use tidings::proto::message::{Begin, Message, Pull};
+use tidings::proto::codec::{Compressor, Spoken, decode, decode_control, encode, encode_control};
+use tidings::proto::message::{Begin, Digest, Message, Pull};
 use tidings::proto::sync::Sender;
 
 const ENTRIES: usize = 100_000;
@@ -19,7 +24,16 @@ const VALUE_BYTES: usize = 64;
 const NOW: u64 = 1_700_000_000_000;
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/// Not looked at here; the tables come from where it is.
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
 fn main() {
+    small_differences();
+    if std::env::args().any(|word| word == "small") {
+        return;
+    }
+    println!();
     println!("{:<34} {:>9} {:>9} {:>9} {:>11} {:>11}", "entries", "encode", "decode", "copy", "bytes", "zstd -3");
     let plain = |writers| Shape { writers, random: false, apart_ms: 0 };
     measure("one writer, base64 values", &plain(1));
@@ -27,6 +41,124 @@ fn main() {
     measure("one writer, 0 to 5 ms apart", &Shape { apart_ms: 5, ..plain(1) });
     measure("16 writers, 0 to 5 ms apart", &Shape { apart_ms: 5, ..plain(16) });
 }
+
+// --- Small differences between two that have met
+
+/// What happens at one end of a link after both have the same.
+#[derive(Clone, Copy)]
+enum Work {
+    Overwrite(usize),
+    Delete(usize),
+    Insert(usize),
+}
+
+/// What it then costs to tell the other end.
+#[derive(Clone, Copy)]
+struct Cost {
+    plain: usize,
+    /// Compressed, where that pays.
+    least: usize,
+    cpu_ns: f64,
+}
+
+fn small_differences() {
+    let sizes = [ENTRIES, 10 * ENTRIES].map(|entries| met(entries, 3));
+    measure::head();
+    let audit = sizes[0].audit();
+    let digest = encode(&Message::Digest(Digest { audit, reply: true }), None);
+    figure("sync, nothing differs: bytes of a digest", "", digest.len() as f64, "B", Target::AtMost(18.0, 16.0));
+    let none = Target::None;
+    let of_one = Target::AtMost(100.0, 95.0);
+    compare("1 overwritten", Work::Overwrite(1), &sizes, [of_one, of_one]);
+    compare("1 new", Work::Insert(1), &sizes, [of_one, none]);
+    let thousand = [Target::AtMost(78_000.0, 78_000.0), Target::AtMost(66_000.0, 66_000.0)];
+    compare("1,000 overwritten", Work::Overwrite(1_000), &sizes, thousand);
+    compare("1 deleted", Work::Delete(1), &sizes, [Target::AtMost(90.0, 60.0), none]);
+    compare("100 deleted", Work::Delete(100), &sizes, [Target::AtMost(1_200.0, 600.0), none]);
+    let [few, many] = [3, 1_000].map(|writers| cost(&met(ENTRIES, writers), Work::Overwrite(1)));
+    println!("1 overwritten among 3 writers: {} B, among 1,000: {} B", few.plain, many.plain);
+}
+
+fn compare(name: &str, work: Work, maps: &[OrMap; 2], targets: [Target; 2]) {
+    let [small, large] = [&maps[0], &maps[1]].map(|map| cost(map, work));
+    figure(&format!("{name} of 1M: bytes of a push"), "", large.plain as f64, "B", targets[0]);
+    figure("   the same, compressed if that pays", "", large.least as f64, "B", targets[1]);
+    growth("   bytes: of 100k, of 1M (times in B)", small.plain as f64, large.plain as f64, Target::AtMost(1.2, 1.0));
+    growth("   CPU of both sides: of 100k, of 1M", small.cpu_ns, large.cpu_ns, Target::AtMost(1.2, 1.0));
+    if matches!(work, Work::Overwrite(1_000)) {
+        figure("   CPU of both sides, 1M", "", large.cpu_ns / 1e6, "ms", Target::AtMost(3.0, 3.0));
+    }
+}
+
+/// The least of several runs: each is a push on a link of its own.
+fn cost(map: &OrMap, work: Work) -> Cost {
+    let (mut sender, mut rng) = (map.clone(), StdRng::seed_from_u64(7));
+    // The receiver is another replica with the same, which a clone would not be for long.
+    let receiver = map.clone();
+    let keys = keys_of(map);
+    let mut spoken = Spoken::default();
+    encode_control(&Message::Context { context: map.context().clone(), replace: false }, &mut spoken);
+    let first = sender.named_delta_within(map.context(), usize::MAX).expect("nothing to catch up with");
+    encode_control(&Message::Push(first), &mut spoken);
+    let now = NOW + 60_000;
+    let any = |rng: &mut StdRng| keys[rng.random_range(0..keys.len())].clone();
+    match work {
+        Work::Overwrite(count) => (0..count).for_each(|_| {
+            sender.put(&any(&mut rng), text::<VALUE_BYTES>(&mut rng), now);
+        }),
+        Work::Delete(count) => (0..count).for_each(|_| {
+            sender.delete(&any(&mut rng), now);
+        }),
+        Work::Insert(count) => (0..count).for_each(|_| {
+            sender.put(&text::<KEY_BYTES>(&mut rng), text::<VALUE_BYTES>(&mut rng), now);
+        }),
+    }
+    let say = |spoken: &mut Spoken| {
+        let delta = sender.named_delta_within(map.context(), usize::MAX).expect("nothing to catch up with");
+        encode_control(&Message::Push(delta), spoken)
+    };
+    let plain = say(&mut spoken.clone());
+    let least = Compressor::default().compress(plain.clone());
+    let one_run = || {
+        let input = (receiver.clone(), spoken.clone(), spoken.clone());
+        cpu_ns_of(input, |(mut receiver, mut said, mut heard)| {
+            let frame = say(&mut said);
+            let Ok(Message::Push(delta)) = decode_control(&frame, &mut heard) else { panic!("it is a push") };
+            let merged = receiver.merge(delta);
+            assert!(!merged.unresolved);
+            receiver
+        })
+    };
+    Cost { plain: plain.len(), least: least.len(), cpu_ns: least_of(5, one_run) }
+}
+
+/// A map with so many entries, of so many writers, as everybody has it.
+fn met(entries: usize, writers: u128) -> OrMap {
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut maps: Vec<OrMap> = (0..writers).map(|_| OrMap::new(ReplicaId::random(&mut rng))).collect();
+    for i in 0..entries {
+        let writer = i % maps.len();
+        maps[writer].put(&text::<KEY_BYTES>(&mut rng), text::<VALUE_BYTES>(&mut rng), NOW + i as u64 / 100);
+    }
+    let mut all = maps.remove(0);
+    for map in maps {
+        let _ = all.merge(map.delta_since(all.context()));
+    }
+    all
+}
+
+fn keys_of(map: &OrMap) -> Vec<Vec<u8>> {
+    let mut keys = map.keys_since(&CausalContext::new(), &tidings::crdt::DotSet::new());
+    std::iter::from_fn(|| keys.pop().map(|key| key.bytes.to_vec())).collect()
+}
+
+fn text<const N: usize>(rng: &mut StdRng) -> [u8; N] {
+    let mut bytes = [0; N];
+    rng.fill(&mut bytes);
+    bytes.map(|byte: u8| BASE64[usize::from(byte % 64)])
+}
+
+// --- In bulk
 
 struct Shape {
     writers: u128,

@@ -3,7 +3,8 @@
 //!
 //! An overwrite has a new dot and says nothing that the receiver does not know of its key, if it holds the write that was
 //! replaced: a dot lives under one key for ever. So a bounded memory of what replaced what lets a sender say a few bytes
-//! where the key would stand; a receiver that cannot find the write asks again, by key.
+//! where the key would stand. A receiver that has overwritten it too finds the key by its own memory; if it cannot, it asks
+//! again, by key.
 
 use super::delta::{Entries, EntryView};
 use super::dot_log::Slot;
@@ -39,8 +40,12 @@ struct Pair {
 }
 
 impl Pair {
-    fn new(&self) -> LocalDot {
+    fn newer(&self) -> LocalDot {
         LocalDot { replica: self.new_replica, counter: self.new_counter }
+    }
+
+    fn older(&self) -> LocalDot {
+        LocalDot { replica: self.old_replica, counter: self.old_counter }
     }
 }
 
@@ -70,7 +75,7 @@ impl Replaced {
         let pairs = std::mem::replace(&mut self.pairs, room);
         self.count = 0;
         for pair in pairs.into_iter().filter(|pair| pair.new_counter > 0) {
-            let place = self.place(pair.new());
+            let place = self.place(pair.newer());
             self.count += usize::from(self.pairs[place].new_counter == 0);
             self.pairs[place] = pair;
         }
@@ -78,11 +83,38 @@ impl Replaced {
 
     fn get(&self, new: LocalDot) -> Option<LocalDot> {
         let pair = self.pairs.get(if self.pairs.is_empty() { 0 } else { self.place(new) })?;
-        (pair.new() == new).then_some(LocalDot { replica: pair.old_replica, counter: pair.old_counter })
+        (pair.newer() == new).then_some(pair.older())
+    }
+
+    /// What replaced each, in the order of what was replaced. Costs a sort of all that is remembered.
+    fn successors(&self) -> Vec<(LocalDot, LocalDot)> {
+        let pairs = self.pairs.iter().filter(|pair| pair.new_counter > 0);
+        let mut successors: Vec<_> = pairs.map(|pair| (pair.older(), pair.newer())).collect();
+        successors.sort_unstable();
+        successors
     }
 }
 
-/// Entries name a key by a write that is not live here: it was replaced here too. Nothing was joined.
+/// Looks for entries by writes that are no longer live: by what replaced them here. Built when the first is not found.
+#[derive(Default)]
+struct Search(Option<Vec<(LocalDot, LocalDot)>>);
+
+impl Search {
+    fn slot(&mut self, map: &OrMap, name: Dot) -> Option<Slot> {
+        let successors = self.0.get_or_insert_with(|| map.replaced.successors());
+        let mut local = LocalDot { replica: map.index.find(name.replica)?, counter: name.counter };
+        for _ in 0..STEPS_MAX {
+            let next = successors.partition_point(|(old, _)| *old < local);
+            local = successors.get(next).filter(|(old, _)| *old == local)?.1;
+            if let Some(slot) = map.index.slot_of(local) {
+                return Some(slot);
+            }
+        }
+        None
+    }
+}
+
+/// Entries name a key by a write that is not live here, nor is what replaced it remembered. Nothing was joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an entry is named by a write that is not live here")]
 pub struct Unresolved;
@@ -132,12 +164,12 @@ impl OrMap {
         let (mut rows, mut registers) = (Vec::with_capacity(entries.rows.len()), Vec::new());
         let mut buffer = Vec::with_capacity(entries.buffer.len() + 32 * entries.named.len());
         buffer.extend_from_slice(&entries.buffer);
-        let mut named = entries.named.iter();
+        let (mut named, mut search) = (entries.named.iter(), Search::default());
         for entry in entries.iter() {
             let mut row = entry.row().clone();
             if row.is_named() {
                 let name = *named.next().ok_or(Unresolved)?;
-                let Resolved::Is(slot) = self.resolve_one(name, &entry, &entries)? else { continue };
+                let Resolved::Is(slot) = self.resolve_one(name, &entry, &entries, &mut search)? else { continue };
                 let key = self.table.key(slot);
                 let start = buffer.len();
                 buffer.extend_from_slice(key.bytes);
@@ -157,15 +189,23 @@ impl OrMap {
         })
     }
 
-    fn resolve_one(&self, name: Dot, entry: &EntryView<'_>, entries: &Entries) -> Result<Resolved, Unresolved> {
+    fn resolve_one(
+        &self,
+        name: Dot,
+        entry: &EntryView<'_>,
+        entries: &Entries,
+        search: &mut Search,
+    ) -> Result<Resolved, Unresolved> {
         // Its own writes may have come another way.
         let live = std::iter::once(name).chain(entry.dots()).find_map(|dot| self.index.slot(dot));
         if let Some(slot) = live {
             return Ok(Resolved::Is(slot));
         }
         // Read under a context that is within ours, it can neither add nor remove anything.
-        let known = self.context.includes(&entries.contexts[entry.context].context);
-        if known { Ok(Resolved::Known) } else { Err(Unresolved) }
+        if self.context.includes(&entries.contexts[entry.context].context) {
+            return Ok(Resolved::Known);
+        }
+        search.slot(self, name).map(Resolved::Is).ok_or(Unresolved)
     }
 }
 
@@ -214,6 +254,12 @@ mod tests {
         assert_eq!(map.replaced.pairs.capacity(), 0);
     }
 
+    fn put(map: &mut OrMap, times: usize) {
+        for _ in 0..times {
+            map.put(KEY, b"off", NOW);
+        }
+    }
+
     /// Two that have the same, and what `writer` says of it after `write`.
     fn said(write: impl Fn(&mut OrMap)) -> (OrMap, OrMap, crate::crdt::Delta) {
         let (mut writer, mut reader) = (OrMap::new(ReplicaId::from(1)), OrMap::new(ReplicaId::from(2)));
@@ -227,9 +273,9 @@ mod tests {
     #[test]
     fn overwrites_and_deletes_are_named_by_what_they_replace() {
         for write in [
-            |map: &mut OrMap| drop(map.put(KEY, b"off", NOW)),
-            |map: &mut OrMap| drop(map.delete(KEY, NOW)),
-            |map: &mut OrMap| (0..STEPS_MAX - 1).for_each(|_| drop(map.put(KEY, b"off", NOW))),
+            |map: &mut OrMap| put(map, 1),
+            |map: &mut OrMap| assert!(map.delete(KEY, NOW).is_some()),
+            |map: &mut OrMap| put(map, STEPS_MAX - 1),
         ] {
             let (writer, mut reader, delta) = said(write);
             assert_eq!(delta.entries().named(), 1);
@@ -243,16 +289,16 @@ mod tests {
 
     #[test]
     fn what_is_new_or_too_often_overwritten_goes_by_its_key() {
-        let (_, _, delta) = said(|map| drop(map.put(b"another key", b"on", NOW)));
+        let (_, _, delta) = said(|map| assert!(map.put(b"another key", b"on", NOW).counter > 0));
         assert_eq!(delta.entries().named(), 0);
-        let (_, _, delta) = said(|map| (0..2 * STEPS_MAX).for_each(|_| drop(map.put(KEY, b"off", NOW))));
+        let (_, _, delta) = said(|map| put(map, 2 * STEPS_MAX));
         assert_eq!(delta.entries().named(), 0);
     }
 
     /// The receiver may have dropped the tombstone.
     #[test]
     fn what_follows_a_tombstone_goes_by_its_key() {
-        let (mut writer, mut reader, delta) = said(|map| drop(map.delete(KEY, NOW)));
+        let (mut writer, mut reader, delta) = said(|map| assert!(map.delete(KEY, NOW).is_some()));
         let _ = reader.merge(delta);
         writer.put(KEY, b"again", NOW + 1);
         let delta = writer.named_delta_within(reader.context(), usize::MAX).expect("no catch-up");
@@ -260,9 +306,18 @@ mod tests {
     }
 
     #[test]
-    fn a_concurrent_overwrite_leaves_it_unresolved_and_nothing_is_joined() {
-        let (writer, mut reader, delta) = said(|map| drop(map.put(KEY, b"off", NOW)));
+    fn a_concurrent_overwrite_is_found_by_what_it_replaced() {
+        let (_, mut reader, delta) = said(|map| put(map, 1));
+        (0..STEPS_MAX - 1).for_each(|_| assert!(reader.put(KEY, b"boiling", NOW).counter > 0));
+        assert!(!reader.merge(delta.clone()).unresolved);
+        assert_eq!(reader.registers(KEY).len(), 2);
+    }
+
+    #[test]
+    fn where_nothing_is_remembered_it_is_unresolved_and_nothing_is_joined() {
+        let (writer, mut reader, delta) = said(|map| put(map, 1));
         reader.put(KEY, b"boiling", NOW);
+        reader.replaced = Replaced::default();
         let before = (reader.audit(), reader.context().clone());
         assert!(reader.merge(delta).unresolved);
         assert_eq!((reader.audit(), reader.context().clone()), before);
@@ -273,7 +328,7 @@ mod tests {
 
     #[test]
     fn what_has_come_another_way_is_no_obstacle() {
-        let (mut writer, mut reader, delta) = said(|map| drop(map.put(KEY, b"off", NOW)));
+        let (mut writer, mut reader, delta) = said(|map| put(map, 1));
         let _ = reader.merge(writer.delta_since(reader.context()));
         assert!(!reader.merge(delta.clone()).unresolved, "its own write is live here");
         writer.put(KEY, b"on again", NOW);

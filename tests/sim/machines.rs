@@ -190,9 +190,6 @@ impl<'d> Run<'d> {
             let deadline = self.dice.percent(self.expiring).then_some(deadline);
             self.put(one, key, deadline);
         }
-        for pull in self.held.iter_mut().filter(|pull| pull.from == one) {
-            pull.sender.on_write(crate::look::key(key));
-        }
     }
 
     fn put(&mut self, one: usize, number: usize, deadline: Option<u64>) {

@@ -10,7 +10,9 @@ use tidings::proto::message::{Begin, Message};
 /// Text compresses, what looks random does not.
 fn frame(entries: u32, value: impl Fn(u32) -> Vec<u8>) -> Bytes {
     let mut map = OrMap::new(ReplicaId::from(1));
-    (0..entries).for_each(|i| drop(map.put(format!("key {i}").as_bytes(), value(i), NOW)));
+    for i in 0..entries {
+        map.put(format!("key {i}").as_bytes(), value(i), NOW);
+    }
     encode(&Message::Push(map.delta_since(&CausalContext::new())), None)
 }
 
@@ -44,13 +46,14 @@ fn what_gets_shorter_is_compressed_and_says_the_same() {
     assert_eq!(plain_bytes(&compressed), plain.len());
     assert_eq!(plain_bytes(&plain), plain.len());
     let message = decode(&compressed, None).expect("it decodes");
-    assert_eq!(encode(&message, None), plain, "the form of its content is what counts");
+    assert!(encode(&message, None) == plain, "the form of its content is what counts");
 }
 
 #[test]
 fn what_is_short_or_does_not_get_shorter_goes_as_it_is() {
-    for plain in [frame(2, text), frame(1_000, noise), Bytes::new(), Bytes::from(vec![0; 17 << 20])] {
-        assert_eq!(compress(&plain), plain);
+    let long_noise = |i| (0..100).flat_map(|j| noise(i * 100 + j)).collect();
+    for plain in [frame(2, text), frame(10, long_noise), Bytes::new(), Bytes::from(vec![0; 17 << 20])] {
+        assert!(compress(&plain) == plain, "{} bytes", plain.len());
     }
 }
 
@@ -60,7 +63,7 @@ fn a_compressor_keeps_nothing_of_one_frame_for_the_next() {
     let mut compressor = Compressor::default();
     let first = compressor.compress(one.clone());
     compressor.compress(other);
-    assert_eq!(compressor.compress(one), first);
+    assert!(compressor.compress(one) == first);
 }
 
 #[cfg(feature = "zstd")]
@@ -108,7 +111,7 @@ mod hostile {
     #[test]
     fn more_than_a_thousand_times_its_length_is_refused() {
         let zeros = Bytes::from(vec![0; 4 << 20]);
-        assert_eq!(compress(&zeros), zeros);
+        assert!(compress(&zeros) == zeros);
         assert!(refused(within(&zeros)).contains("bytes of a compressed frame"));
     }
 

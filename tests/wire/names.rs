@@ -4,7 +4,7 @@ use crate::worlds::{NOW, events, seen, world};
 use crate::{carried, pairs};
 use bytes::Bytes;
 use proptest::prelude::*;
-use tidings::crdt::{CausalContext, Entries, EntriesBuilder, Key, OrMap, ReplicaId, Unresolved};
+use tidings::crdt::{CausalContext, Entries, EntriesBuilder, Key, OrMap, ReplicaId, Retention, Unresolved};
 use tidings::proto::assembly::{Assembly, PIECE_BYTES, Pieces};
 use tidings::proto::codec::{decode, encode};
 use tidings::proto::message::{Begin, Message};
@@ -40,7 +40,9 @@ const KEYS: [&[u8]; 4] =
 
 fn two() -> (OrMap, OrMap) {
     let (mut anna, mut boris) = (OrMap::new(ReplicaId::from(1)), OrMap::new(ReplicaId::from(2)));
-    KEYS[..3].iter().for_each(|key| drop(anna.put(*key, b"old", NOW)));
+    for key in &KEYS[..3] {
+        anna.put(*key, b"old", NOW);
+    }
     let _ = boris.merge(anna.delta_since(boris.context()));
     (anna, boris)
 }
@@ -71,10 +73,14 @@ fn a_chunk_has_names_and_keys_beside_each_other() {
 }
 
 #[test]
-fn a_chunk_whose_name_was_overwritten_at_the_receiver_is_refused_whole() {
+fn a_chunk_with_a_name_that_is_gone_at_the_receiver_is_refused_whole() {
     let (mut anna, mut boris) = two();
-    KEYS[..3].iter().for_each(|key| drop(anna.put(*key, b"new", NOW + 1)));
-    boris.put(KEYS[2], b"at the same time", NOW + 1);
+    for key in &KEYS[..3] {
+        anna.put(*key, b"new", NOW + 1);
+    }
+    boris.put(KEYS[1], b"at the same time", NOW + 1);
+    boris.delete(KEYS[2], NOW + 1);
+    boris.truncate(Retention { keep_ms: 0, count_max: 0, spare_ms: 0 }, NOW + 2);
     let (entries, _) = chunk(&anna, boris.context());
     assert_eq!(boris.resolve(entries), Err(Unresolved));
 }

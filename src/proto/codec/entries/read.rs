@@ -37,7 +37,10 @@ pub(in super::super) fn read_entries(
     let beyond = read_beyond(reader, reference.context, has(mask::BEYOND))?;
     let mut replicas = Replicas { context: reference.context, met: vec![false; beyond.len()], beyond };
     let named = read_names(reader, &rows, mask, &mut replicas)?;
-    let mut registers = read_dots(reader, &rows, allowed.entries_max, has(mask::REPLICAS), &mut replicas)?;
+    // The first of an entry has a byte of its key, or of its name, which is read; every other one a byte that says whose it
+    // is.
+    let registers_max = (reader.left() + named.len()).min(allowed.entries_max.saturating_mul(2));
+    let mut registers = read_dots(reader, &rows, registers_max, has(mask::REPLICAS), &mut replicas)?;
     if replicas.met.contains(&false) {
         return Err(DecodeError::Invalid("a replica without a dot"));
     }
@@ -266,13 +269,12 @@ fn read_names(reader: &mut Reader<'_>, rows: &[Row], mask: u64, replicas: &mut R
 fn read_dots(
     reader: &mut Reader<'_>,
     rows: &[Row],
-    entries_max: usize,
+    registers_max: usize,
     several: bool,
     replicas: &mut Replicas<'_>,
 ) -> Result<Vec<RegisterRow>> {
     let count = rows.last().map_or(0, |row| row.registers_end);
-    // The first of an entry has a byte of its key or name, and every other one a byte that says whose it is.
-    bounded("registers", count, reader.left().min(entries_max.saturating_mul(2)))?;
+    bounded("registers", count, registers_max)?;
     let with_any = || sizes(rows).filter(|size| *size > 0);
     let beyond_first = count - with_any().count();
     let mut siblings = Vec::with_capacity(beyond_first);
