@@ -319,7 +319,7 @@ impl OrMap {
     /// Joins a delta. Cost: linear in the delta.
     ///
     /// The snapshot is taken in only if this replica has what the delta builds on; otherwise its entries are kept as
-    /// pending, and the answer says what is missing. While a catch-up is under way no delta may be merged (RULE 4).
+    /// pending, and the answer says what is missing.
     pub fn merge(&mut self, delta: Delta) -> Merged {
         let mut merged = Merged { changes: Vec::with_capacity(delta.entries.len()), ..Merged::default() };
         let covered = self.context.includes(&delta.base);

@@ -82,9 +82,9 @@ impl Sender {
         &self.begin
     }
 
-    /// What the receiver has, as far as it is known here. Empty at first, as [`begin`](Self::begin) is.
-    pub fn base(&self) -> &CausalContext {
-        &self.base.context
+    /// What the receiver has, as far as it is known here. `None` as long as that is not clear.
+    pub fn base(&self) -> Option<&CausalContext> {
+        (!matches!(self.stage, Stage::Differ(..))).then_some(&self.base.context)
     }
 
     /// A key was written here after the snapshot: it goes before the rest.
