@@ -268,9 +268,11 @@ impl Node {
                 sending.sender.on_message(&mut self.map, &message).map_err(|e| e.to_string())?;
             }
         }
-        let base = state.sending.get(&channel).map(|sending| sending.sender.base().clone()).unwrap_or_default();
-        state.learn(&base);
-        self.check_claims(&base)?;
+        let base = state.sending.get(&channel).and_then(|sending| sending.sender.base().cloned());
+        if let Some(base) = base {
+            state.learn(&base);
+            self.check_claims(&base)?;
+        }
         if !self.close_sending(link, channel) {
             self.pump(link, channel);
         }

@@ -96,9 +96,9 @@ impl Sender {
         &self.begin
     }
 
-    /// What the receiver has, as far as it is known here. Empty at first, as [`begin`](Self::begin) is.
-    pub fn base(&self) -> &CausalContext {
-        &self.base.context
+    /// What the receiver has, as far as it is known here. `None` as long as that is not clear.
+    pub fn base(&self) -> Option<&CausalContext> {
+        (!matches!(self.stage, Stage::Differ(..))).then_some(&self.base.context)
     }
 
     /// From now on a chunk is closed when it holds so many bytes.
