@@ -8,7 +8,7 @@
 use super::clock::SystemClock;
 use super::command::{Answer, Answered, Command, execute};
 use super::hearing::{Hearing, LOOK_EVERY};
-use super::net::{CloseCode, Endpoint, FRAME_BYTES_MAX, LinkCommand, LinkError, LinkEvent, LinkHandle, spawn_link};
+use super::net::{CloseCode, Endpoint, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, spawn_link};
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
 use crate::crdt::ReplicaId;
@@ -43,6 +43,7 @@ const FLUSH_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Shared {
     node: RwLock<Node>,
     links: Mutex<BTreeMap<LinkId, LinkHandle>>,
+    pub(crate) meter: Meter,
     pub(crate) clock: SystemClock,
     pub(crate) disk: Option<Disk>,
 }
@@ -142,7 +143,8 @@ pub(crate) fn spawn(
         None => (None, None, None),
     };
     let hearing = (!node.config().link_settle.is_zero()).then(|| (Hearing::default(), tokio::time::Instant::now()));
-    let shared = Arc::new(Shared { node: RwLock::new(node), links: Mutex::default(), clock, disk });
+    let meter = endpoint.meter();
+    let shared = Arc::new(Shared { node: RwLock::new(node), links: Mutex::default(), meter, clock, disk });
     let (attempt_sender, attempts) = mpsc::channel(EVENTS_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
     let driver = Driver {
@@ -340,7 +342,7 @@ impl Driver {
         let Some((hearing, due)) = &mut self.hearing else { return };
         *due = tokio::time::Instant::now() + LOOK_EVERY;
         let received: Vec<_> =
-            self.shared.links().iter().map(|(link, handle)| (*link, handle.stats().bytes_received)).collect();
+            self.shared.links().iter().map(|(link, handle)| (*link, handle.stats().received.wire_bytes)).collect();
         let heard = hearing.look(&received);
         if !heard.is_empty() {
             let inputs = heard.into_iter().map(|(link, silence)| Input::Heard { link, silence });
@@ -352,7 +354,7 @@ impl Driver {
     fn heard_before(&mut self, event: &LinkEvent) -> Option<Input> {
         let LinkEvent::Frame { link, .. } = *event else { return None };
         let (hearing, _) = self.hearing.as_mut()?;
-        let bytes = self.shared.links().get(&link)?.stats().bytes_received;
+        let bytes = self.shared.links().get(&link)?.stats().received.wire_bytes;
         hearing.hear(link, bytes).map(|silence| Input::Heard { link, silence })
     }
 
@@ -375,7 +377,8 @@ impl Driver {
                 self.next_link += 1;
                 let link = LinkId(self.next_link);
                 let (events, cancel) = (self.events.clone(), self.cancel.child_token());
-                let handle = spawn_link(connection, link, FRAME_BYTES_MAX, events, &self.tracker, cancel);
+                let (limits, ledger) = (self.endpoint.link_limits(), self.shared.meter.ledger_of_link());
+                let handle = spawn_link(connection, link, limits, ledger, events, &self.tracker, cancel);
                 self.shared.links().insert(link, handle);
                 self.addresses.insert(link, (address.clone(), dialed));
                 self.round(|node, now| node.handle(now, Input::Connected { link, address, dialed, identity }));

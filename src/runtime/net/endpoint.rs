@@ -5,10 +5,15 @@
 //! and when all places are taken, the oldest one is given up, since an honest handshake is over within a few round
 //! trips.
 
+use super::limit::LimitedSocket;
+use super::socket::CutSocket;
 use super::tls::{self, CLUSTER_NAME};
-use super::{CloseCode, CutSocket, CutSwitch, Identity, LinkError, LinkFault, Transport};
+use super::traffic::Traffic;
+use super::{
+    CloseCode, CutSwitch, FRAME_BYTES_MAX, Identity, Ledger, LinkError, LinkFault, LinkLimits, Transport, Volume,
+};
 use crate::ReplicaId;
-use quinn::{ConnectionError, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
+use quinn::{AsyncUdpSocket, ConnectionError, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -38,19 +43,61 @@ pub struct Endpoint {
     client: quinn::ClientConfig,
     dial_timeout: Duration,
     handshakes: Mutex<Handshakes>,
+    meter: Meter,
+    send_bytes_max: u64,
+}
+
+/// Tells what has passed the socket of an endpoint, in both directions.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    traffic: Arc<Traffic>,
+    ledger: Ledger,
+}
+
+impl Meter {
+    /// All that was sent: on links, on those that are gone, and to strangers.
+    pub fn sent(&self) -> Volume {
+        self.traffic.sent.volume(self.ledger.node().0)
+    }
+
+    /// All that was received.
+    pub fn received(&self) -> Volume {
+        self.traffic.received.volume(self.ledger.node().1)
+    }
+
+    /// Where a new link counts its frames.
+    pub fn ledger_of_link(&self) -> Ledger {
+        self.ledger.of_link()
+    }
 }
 
 impl Endpoint {
     /// Binds the socket. Must be called within a tokio runtime, which then also drives the endpoint.
     pub fn bind(listen: SocketAddr, identity: &Identity, transport: &Transport, cut: CutSwitch) -> io::Result<Self> {
         let socket = TokioRuntime.wrap_udp_socket(std::net::UdpSocket::bind(listen)?)?;
-        let socket = Arc::new(CutSocket::new(socket, cut));
+        let meter = Meter { traffic: Arc::default(), ledger: Ledger::default() };
+        let socket: Arc<dyn AsyncUdpSocket> = Arc::new(CutSocket::new(socket, cut, Arc::clone(&meter.traffic)));
+        let socket = match transport.upload {
+            limits if limits.is_none() => socket,
+            limits => Arc::new(LimitedSocket::new(socket, limits)),
+        };
         let server = server_config(identity, transport);
         let config = EndpointConfig::default();
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))?;
         let mut client = identity.client();
         client.transport_config(transport.config());
-        Ok(Self { quinn, client, dial_timeout: transport.dial_timeout, handshakes: Mutex::default() })
+        let (dial_timeout, send_bytes_max) = (transport.dial_timeout, transport.send_bytes.into());
+        Ok(Self { quinn, client, dial_timeout, handshakes: Mutex::default(), meter, send_bytes_max })
+    }
+
+    /// What passes its socket.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+
+    /// What its links may hold.
+    pub fn link_limits(&self) -> LinkLimits {
+        LinkLimits { frame_bytes_max: FRAME_BYTES_MAX, send_bytes_max: self.send_bytes_max }
     }
 
     /// Where it listens; tells the port if it was bound to port 0.

@@ -1,7 +1,9 @@
 //! How links behave on their network: times, and limits on what a peer can make us hold. Not responsible for who may
 //! connect.
 
+use super::UploadLimits;
 use super::connection::CHANNELS_MAX;
+use quinn::congestion::CubicConfig;
 use quinn::{IdleTimeout, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,9 +26,14 @@ pub struct Transport {
     pub stream_receive_bytes: u32,
     /// The same for all channels of a link. Should be several times the above, or a few slow channels stop all others.
     pub receive_bytes: u32,
-    /// How many bytes of a link are held until the peer has them. Times one over the round trip time, it limits
-    /// throughput; and it is what a fresh small frame may have to wait behind.
+    /// How many bytes of a link QUIC holds at most until the peer has them. Times one over the round trip time, it limits
+    /// throughput. On links that carry less it holds less.
     pub send_bytes: u32,
+    /// How many bytes of a new link may be on their way before the first acknowledgement: they come at once, and what is
+    /// more than a thin link takes stands in its queue.
+    pub initial_window: u32,
+    /// How much may leave.
+    pub upload: UploadLimits,
 }
 
 /// Why a connection was closed, as a number on the wire; the words beside it are for people.
@@ -57,15 +64,36 @@ impl Transport {
             stream_receive_bytes: 1 << 20,
             receive_bytes: 8 << 20,
             send_bytes: 2 << 20,
+            initial_window: 12_000,
+            upload: UploadLimits { all: None, each: None },
+        }
+    }
+
+    /// For links where each byte counts: a silent link costs a few bytes a second, and is found lost within a minute and a
+    /// half.
+    pub const fn metered() -> Self {
+        Self {
+            keep_alive: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(90),
+            dial_timeout: Duration::from_secs(10),
+            initial_rtt: Duration::from_millis(1_000),
+            stream_receive_bytes: 256 << 10,
+            receive_bytes: 2 << 20,
+            send_bytes: 512 << 10,
+            initial_window: 4_800,
+            upload: UploadLimits { all: None, each: None },
         }
     }
 
     pub(super) fn config(&self) -> Arc<quinn::TransportConfig> {
         let mut config = quinn::TransportConfig::default();
+        let mut congestion = CubicConfig::default();
+        congestion.initial_window(self.initial_window.into());
         config
             .keep_alive_interval(Some(self.keep_alive))
             .max_idle_timeout(Some(idle_timeout(self.idle_timeout)))
             .initial_rtt(self.initial_rtt)
+            .congestion_controller_factory(Arc::new(congestion))
             .max_concurrent_bidi_streams(VarInt::from_u32(CHANNELS_MAX as u32))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .stream_receive_window(VarInt::from_u32(self.stream_receive_bytes))
