@@ -36,6 +36,9 @@ pub struct Transport {
     pub upload: UploadLimits,
 }
 
+/// What one side sends in a handshake, some of it twice.
+const HANDSHAKE_BYTES: u64 = 5_000;
+
 /// Why a connection was closed, as a number on the wire; the words beside it are for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseCode {
@@ -83,6 +86,16 @@ impl Transport {
             initial_window: 4_800,
             upload: UploadLimits { all: None, each: None },
         }
+    }
+
+    /// The same with an upload limit, and as much time for a handshake as it then takes.
+    #[must_use]
+    pub fn with_upload(mut self, upload: UploadLimits) -> Self {
+        if let Some(bytes_per_second) = upload.of_link() {
+            let handshake = Duration::from_millis(HANDSHAKE_BYTES * 1_000 / bytes_per_second.max(1));
+            self.dial_timeout = self.dial_timeout.max(handshake * 2);
+        }
+        Self { upload, ..self }
     }
 
     pub(super) fn config(&self) -> Arc<quinn::TransportConfig> {
