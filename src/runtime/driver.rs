@@ -119,6 +119,8 @@ pub(crate) struct Driver {
     hearing: Option<(Hearing, tokio::time::Instant)>,
     /// Where each link leads, and whether this node dialled it.
     addresses: BTreeMap<LinkId, (String, bool)>,
+    /// The attempts under way to each address.
+    dialing: BTreeMap<String, Arc<Dialing>>,
 }
 
 /// A node's storage and what becomes of its commits; none in memory.
@@ -162,6 +164,7 @@ pub(crate) fn spawn(
         failures: BTreeMap::new(),
         hearing,
         addresses: BTreeMap::new(),
+        dialing: BTreeMap::new(),
     };
     tracker.spawn(driver.run(Inputs { commands, attempts, events, done }));
     shared
@@ -366,6 +369,12 @@ impl Driver {
     }
 
     fn on_attempt(&mut self, attempt: Attempt) {
+        if let Attempt::Failed { address, .. } | Attempt::Connected { address, dialed: true, .. } = &attempt {
+            // Whatever has become of the one that was answered, the next one may be another.
+            if self.dialing.get(address).is_some_and(|dialing| dialing.is_answered()) {
+                self.dialing.remove(address);
+            }
+        }
         match attempt {
             Attempt::Failed { address, error } => self.report_failure(address, error),
             // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends
@@ -426,18 +435,25 @@ impl Driver {
         }
     }
 
-    fn dial(&self, address: String) {
+    fn dial(&mut self, address: String) {
+        self.dialing.retain(|_, dialing| Arc::strong_count(dialing) > 1);
+        let dialing = self.dialing.entry(address.clone()).or_default().clone();
+        if dialing.is_answered() {
+            return;
+        }
         let (endpoint, attempts) = (self.endpoint.clone(), self.attempts.clone());
         let cancel = self.cancel.clone();
         self.tracker.spawn(async move {
+            let number = dialing.begin();
             let attempt = async {
-                match dial_any(&endpoint, &address).await {
+                match dial_any(&endpoint, &address, || dialing.answer(number)).await {
                     Ok((connection, identity)) => Attempt::Connected { connection, identity, address, dialed: true },
                     Err(error) => Attempt::Failed { address, error },
                 }
             };
             tokio::select! {
                 attempt = attempt => drop(attempts.send(attempt).await),
+                () = dialing.other_answered(number) => {}
                 () = cancel.cancelled() => {}
             }
         });
@@ -494,6 +510,39 @@ impl Driver {
     }
 }
 
+/// The attempts under way to one address. They overlap, as nobody knows when a network heals; but the first that is answered
+/// goes on alone, or a thin link would carry the handshakes of them all.
+#[derive(Debug, Default)]
+struct Dialing {
+    begun: AtomicU64,
+    answered: AtomicU64,
+    answer: CancellationToken,
+}
+
+impl Dialing {
+    fn begin(&self) -> u64 {
+        self.begun.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn answer(&self, number: u64) {
+        if self.answered.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.answer.cancel();
+        }
+    }
+
+    fn is_answered(&self) -> bool {
+        self.answer.is_cancelled()
+    }
+
+    /// Waits until another attempt than this is answered.
+    async fn other_answered(&self, number: u64) {
+        self.answer.cancelled().await;
+        if self.answered.load(Ordering::Acquire) == number {
+            std::future::pending().await
+        }
+    }
+}
+
 fn input(event: LinkEvent) -> Input {
     match event {
         LinkEvent::Frame { link, channel, frame } => Input::Frame { link, channel, frame },
@@ -515,14 +564,18 @@ async fn accept(endpoint: Arc<Endpoint>, attempts: mpsc::Sender<Attempt>) {
 }
 
 /// Tries every address behind a name, and takes the first that answers.
-async fn dial_any(endpoint: &Endpoint, address: &str) -> Result<(quinn::Connection, ReplicaId), String> {
+async fn dial_any(
+    endpoint: &Endpoint,
+    address: &str,
+    answered: impl Fn(),
+) -> Result<(quinn::Connection, ReplicaId), String> {
     let resolved: Vec<SocketAddr> = match address.parse() {
         Ok(address) => vec![address],
         Err(_) => tokio::net::lookup_host(address).await.map_err(|e| format!("cannot resolve it: {e}"))?.collect(),
     };
     let mut failure = "no address is behind that name".to_owned();
     for address in resolved {
-        match endpoint.dial(address).await {
+        match endpoint.dial_and_tell(address, &answered).await {
             Ok(connected) => return Ok(connected),
             Err(error) => failure = LinkError::to_string(&error),
         }

@@ -25,6 +25,10 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 /// How many accepted connections may be in their handshake at a time.
 pub const HANDSHAKES_MAX: usize = 64;
 
+/// A handshake that goes on has so many times the time that the first answer has: on a thin link its bytes take longer
+/// than the way.
+const ANSWERED_TIMES: u32 = 3;
+
 /// With more unfinished handshakes than this, newcomers have to prove their address.
 const UNPROVEN_MAX: usize = HANDSHAKES_MAX / 4;
 
@@ -110,14 +114,33 @@ impl Endpoint {
     /// This node has then checked the other, but not yet the other this one: a node that refuses us is noticed when the
     /// connection is used for the first time. Dropping the future gives the attempt up.
     pub async fn dial(&self, peer: SocketAddr) -> Result<(quinn::Connection, ReplicaId), LinkError> {
-        let fault = match self.quinn.connect_with(self.client.clone(), peer, CLUSTER_NAME) {
-            Ok(connecting) => match established(connecting, self.dial_timeout).await {
-                Ok(dialed) => return Ok(dialed),
-                Err(fault) => fault,
-            },
-            Err(error) => LinkFault::Other(error.to_string()),
+        self.dial_and_tell(peer, || {}).await
+    }
+
+    /// As [`dial`](Self::dial), and tells when the other side has answered: from then on the attempt has more time, and
+    /// another one to the same address would only be in its way.
+    pub async fn dial_and_tell(
+        &self,
+        peer: SocketAddr,
+        answered: impl FnOnce(),
+    ) -> Result<(quinn::Connection, ReplicaId), LinkError> {
+        let result = match self.quinn.connect_with(self.client.clone(), peer, CLUSTER_NAME) {
+            Ok(mut connecting) => {
+                let answer = async { connecting.handshake_data().await.is_ok() };
+                match tokio::time::timeout(self.dial_timeout, answer).await {
+                    Ok(is_good) => {
+                        if is_good {
+                            answered();
+                        }
+                        // What has failed fails again.
+                        established(connecting, self.dial_timeout * ANSWERED_TIMES).await
+                    }
+                    Err(_) => Err(LinkFault::Timeout),
+                }
+            }
+            Err(error) => Err(LinkFault::Other(error.to_string())),
         };
-        Err(LinkError { peer, fault })
+        result.map_err(|fault| LinkError { peer, fault })
     }
 
     /// The next node that has connected, or the next that failed to (which is then already logged); none once the
@@ -126,7 +149,7 @@ impl Endpoint {
         let mut handshakes = self.handshakes.lock().await;
         loop {
             tokio::select! {
-                incoming = self.quinn.accept() => handshakes.begin(incoming?, self.dial_timeout),
+                incoming = self.quinn.accept() => handshakes.begin(incoming?, self.dial_timeout * ANSWERED_TIMES),
                 Some(result) = handshakes.next() => return Some(result),
             }
         }

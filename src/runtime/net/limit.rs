@@ -66,8 +66,40 @@ struct Gate(Mutex<Turns>);
 #[derive(Debug)]
 struct Turns {
     bucket: Bucket,
-    waiting: VecDeque<(u64, Option<Waker>)>,
+    waiting: VecDeque<Waiting>,
     tickets: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    ticket: u64,
+    task: Option<Id>,
+    waker: Option<Waker>,
+}
+
+impl Turns {
+    /// Whether others come first.
+    fn is_others(&self, task: Option<Id>) -> bool {
+        self.waiting.front().is_some_and(|first| first.task != task)
+    }
+
+    /// Whoever's turn it was has sent.
+    fn sent(&mut self, bytes: u64, now: Instant, task: Option<Id>) {
+        self.bucket.take(bytes, now);
+        if self.waiting.front().is_some_and(|first| first.task == task) {
+            self.waiting.pop_front();
+            self.wake_first();
+        }
+    }
+
+    fn leave(&mut self, ticket: u64) {
+        self.waiting.retain(|waiting| waiting.ticket != ticket);
+        self.wake_first();
+    }
+
+    fn wake_first(&mut self) {
+        self.waiting.front_mut().and_then(|first| first.waker.take()).into_iter().for_each(Waker::wake);
+    }
 }
 
 impl Gate {
@@ -87,7 +119,7 @@ impl Gate {
     }
 }
 
-/// A place in the queue of a gate, given up when it is dropped.
+/// A place in the queue of a gate, kept until its task has sent, and given up when it is dropped.
 struct Place {
     gate: Arc<Gate>,
     ticket: u64,
@@ -100,7 +132,7 @@ impl Place {
         let mut turns = gate.lock();
         turns.tickets += 1;
         let ticket = turns.tickets;
-        turns.waiting.push_back((ticket, None));
+        turns.waiting.push_back(Waiting { ticket, task: tokio::task::try_id(), waker: None });
         drop(turns);
         Self { gate, ticket, bytes, sleep: Box::pin(sleep_until(Instant::now())) }
     }
@@ -110,11 +142,11 @@ impl Place {
         loop {
             let room_at = {
                 let mut turns = self.gate.lock();
-                match turns.waiting.iter_mut().position(|(ticket, _)| *ticket == self.ticket) {
+                match turns.waiting.iter().position(|waiting| waiting.ticket == self.ticket) {
                     None => return Poll::Ready(()),
                     Some(0) => turns.bucket.room_at(self.bytes),
                     Some(place) => {
-                        turns.waiting[place].1 = Some(cx.waker().clone());
+                        turns.waiting[place].waker = Some(cx.waker().clone());
                         return Poll::Pending;
                     }
                 }
@@ -130,11 +162,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut turns = self.gate.lock();
-        turns.waiting.retain(|(ticket, _)| *ticket != self.ticket);
-        let next = turns.waiting.front_mut().and_then(|(_, waker)| waker.take());
-        drop(turns);
-        next.into_iter().for_each(Waker::wake);
+        self.gate.lock().leave(self.ticket);
     }
 }
 
@@ -233,14 +261,14 @@ impl AsyncUdpSocket for LimitedSocket {
         // Always in this order, so that no two wait for each other.
         let gates: Vec<&Arc<Gate>> = self.all.iter().chain(&each).collect();
         let mut turns: Vec<_> = gates.iter().map(|gate| gate.lock()).collect();
-        let now = Instant::now();
+        let (now, task) = (Instant::now(), tokio::task::try_id());
         for (gate, turns) in gates.iter().zip(&turns) {
-            if turns.bucket.room_at(bytes) > now {
+            if turns.is_others(task) || turns.bucket.room_at(bytes) > now {
                 return Err(self.refuse(gate, bytes));
             }
         }
         self.socket.try_send(transmit)?;
-        turns.iter_mut().for_each(|turns| turns.bucket.take(bytes, now));
+        turns.iter_mut().for_each(|turns| turns.sent(bytes, now, task));
         Ok(())
     }
 
@@ -292,7 +320,6 @@ impl UdpPoller for LimitedPoller {
         }
         if let Some(place) = &mut this.place {
             ready!(place.poll(cx));
-            this.place = None;
         }
         this.socket.as_mut().poll_writable(cx)
     }

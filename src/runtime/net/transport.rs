@@ -16,9 +16,9 @@ pub struct Transport {
     pub keep_alive: Duration,
     /// A link that was silent for this long is lost. Both sides use the shorter one of theirs.
     pub idle_timeout: Duration,
-    /// How long one attempt to connect lives, on either side. Within it, the first datagram is sent again after three
-    /// times `initial_rtt`, then after twice that, and so on: several short attempts find a healed network sooner than
-    /// a long one.
+    /// How long an attempt to connect waits for an answer, and a third of what it then has, on either side. Within it, the
+    /// first datagram is sent again after three times `initial_rtt`, then after twice that, and so on: several short
+    /// attempts find a healed network sooner than a long one.
     pub dial_timeout: Duration,
     /// The round trip time to assume before one is measured. Too low costs a few datagrams sent twice.
     pub initial_rtt: Duration,
@@ -62,8 +62,9 @@ impl Transport {
         Self {
             keep_alive: Duration::from_millis(250),
             idle_timeout: Duration::from_secs(2),
-            dial_timeout: Duration::from_secs(1),
-            initial_rtt: Duration::from_millis(100),
+            // 64 kbit/s and 300 ms there and back take one second to answer. The next attempt comes before a repetition.
+            dial_timeout: Duration::from_millis(1_500),
+            initial_rtt: Duration::from_millis(500),
             stream_receive_bytes: 1 << 20,
             receive_bytes: 8 << 20,
             send_bytes: 2 << 20,
