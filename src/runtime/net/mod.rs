@@ -17,11 +17,12 @@
 //! Channel 0 is the control channel: the dialer opens it, and it lives as long as the link. Other channels are numbered
 //! by whoever opens them: the dialer takes odd numbers, the acceptor even ones.
 //!
-//! Bulk waits in the queues of the channels: QUIC takes only what a path is about to carry (`window`), and of that the
-//! control channel goes first. Under QUIC a socket counts all that passes it (`socket`, `traffic`), and may be limited
+//! Bulk waits in the queues of the channels: QUIC takes only what a path is about to carry (`congestion`, `window`), and of
+//! that the control channel goes first. Under QUIC a socket counts all that passes it (`socket`, `traffic`), and may be limited
 //! (`limit`).
 
 mod channel;
+mod congestion;
 mod connection;
 mod endpoint;
 mod error;

@@ -2,8 +2,8 @@
 //! connect.
 
 use super::UploadLimits;
+use super::congestion::ShortQueue;
 use super::connection::CHANNELS_MAX;
-use quinn::congestion::CubicConfig;
 use quinn::{IdleTimeout, VarInt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,8 +101,7 @@ impl Transport {
 
     pub(super) fn config(&self) -> Arc<quinn::TransportConfig> {
         let mut config = quinn::TransportConfig::default();
-        let mut congestion = CubicConfig::default();
-        congestion.initial_window(self.initial_window.into());
+        let congestion = ShortQueue { initial_window: self.initial_window.into() };
         config
             .keep_alive_interval(Some(self.keep_alive))
             .max_idle_timeout(Some(idle_timeout(self.idle_timeout)))
