@@ -11,6 +11,7 @@ use crate::proto::link::LinkId;
 use bytes::Bytes;
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,9 @@ pub(super) const CONTROL: u64 = 0;
 
 /// How much of a frame is read at once.
 const PIECE_BYTES: usize = 64 << 10;
+
+/// How long bulk waits for a control frame: the peer may be unable to read that before it has read more of the bulk.
+const URGENT_MAX: Duration = Duration::from_secs(5);
 
 /// How a peer broke the rules of channels and frames. The connection is closed for it.
 #[derive(Debug, thiserror::Error)]
@@ -233,20 +237,25 @@ impl Channel {
     async fn write_urgent(&self, send: &mut SendStream, frame: Bytes) -> Result<(), WriteError> {
         let head = varint::encode(frame.len() as u64);
         let bytes = (head.len() + frame.len()) as u64;
+        let mut chunks = [head, frame];
+        let mut write = std::pin::pin!(send.write_all_chunks(&mut chunks));
         self.window.open(bytes);
-        let written = send.write_all_chunks(&mut [head, frame]).await;
+        let in_time = tokio::time::timeout(URGENT_MAX, write.as_mut()).await;
         self.window.close(bytes);
-        written
+        match in_time {
+            Ok(written) => written,
+            Err(_) => write.await,
+        }
     }
 
     /// Waits here rather than in QUIC.
     async fn write_bulk(&self, send: &mut SendStream, mut frame: Bytes) -> Result<(), WriteError> {
         let head = varint::encode(frame.len() as u64);
         let first = frame.split_to(self.window.piece().min(frame.len()));
-        send.write_all_chunks(&mut [head, first]).await?;
+        self.window.in_turn(send.write_all_chunks(&mut [head, first])).await?;
         while !frame.is_empty() {
             let piece = frame.split_to(self.window.piece().min(frame.len()));
-            send.write_all_chunks(&mut [piece]).await?;
+            self.window.in_turn(send.write_all_chunks(&mut [piece])).await?;
         }
         Ok(())
     }

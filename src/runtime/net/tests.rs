@@ -650,3 +650,29 @@ async fn a_control_frame_passes_all_bulk_but_what_is_on_its_way() {
     println!("{bulk} bytes before and around a control frame");
     assert!(bulk < 60_000, "{bulk} bytes of others went before it");
 }
+
+/// What went wrong: QUIC wakes the writers that wait for room in no fair order, and bulk took all of it for as long as
+/// there was any.
+#[tokio::test]
+async fn control_frames_do_not_starve_beside_bulk_that_takes_all_room() {
+    const FRAMES: usize = 12;
+    let (_anna, _bert, path, mut a, mut b) = limited_link(60_000).await;
+    for channel in 0..4 {
+        a.send(2 * channel + 1, vec![7; 400_000]);
+    }
+    for number in 0..FRAMES {
+        let (before, grown) = (path.wire_bytes(), 10_000);
+        soon(async {
+            while path.wire_bytes() < before + grown {
+                sleep(Duration::from_millis(2)).await;
+            }
+        })
+        .await;
+        let before = path.wire_bytes();
+        a.send(0, vec![number as u8; 100]);
+        b.expect_frame(0, &[number as u8; 100]).await;
+        a.expect_sent(0).await;
+        let bulk = path.wire_bytes() - before;
+        assert!(bulk < 60_000, "{bulk} bytes went before control frame {number}");
+    }
+}

@@ -7,6 +7,7 @@
 use super::congestion::BYTES_MIN;
 use quinn::Connection;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 /// How much of a long frame is written between two looks at the least: fewer, larger writes are cheaper on a fast path.
 const PIECE_BYTES_MIN: u64 = 16 << 10;
@@ -22,15 +23,24 @@ pub(super) struct SendWindow {
 #[derive(Debug)]
 struct State {
     bytes: u64,
-    /// What was added for frames that must not wait.
+    /// How much is being written of frames that must not wait. Meanwhile bulk does: QUIC wakes writers in no fair order, and
+    /// one that always comes first would take all room.
     urgent: u64,
+    paused: Vec<Waker>,
+}
+
+impl State {
+    /// What is bulk's to fill; or any room, while it is not bulk's.
+    fn window(&self, bytes_max: u64) -> u64 {
+        if self.urgent == 0 { self.bytes } else { bytes_max + self.urgent }
+    }
 }
 
 impl SendWindow {
     pub(super) fn new(connection: Connection, bytes_max: u64) -> Self {
         let bytes = fitting(connection.stats().path.cwnd, bytes_max);
         connection.set_send_window(bytes);
-        Self { connection, bytes_max, state: Mutex::new(State { bytes, urgent: 0 }) }
+        Self { connection, bytes_max, state: Mutex::new(State { bytes, urgent: 0, paused: Vec::new() }) }
     }
 
     /// How much of a long frame is to be written before the next look.
@@ -39,7 +49,7 @@ impl SendWindow {
         let mut state = self.lock();
         if bytes != state.bytes {
             state.bytes = bytes;
-            self.connection.set_send_window(bytes + state.urgent);
+            self.connection.set_send_window(state.window(self.bytes_max));
         }
         usize::try_from(bytes.max(PIECE_BYTES_MIN)).unwrap_or(usize::MAX)
     }
@@ -48,14 +58,33 @@ impl SendWindow {
     pub(super) fn open(&self, bytes: u64) {
         let mut state = self.lock();
         state.urgent += bytes;
-        self.connection.set_send_window(state.bytes + state.urgent);
+        self.connection.set_send_window(state.window(self.bytes_max));
     }
 
     /// After [`open`](Self::open), with the same number.
     pub(super) fn close(&self, bytes: u64) {
         let mut state = self.lock();
         state.urgent -= bytes;
-        self.connection.set_send_window(state.bytes + state.urgent);
+        self.connection.set_send_window(state.window(self.bytes_max));
+        if state.urgent == 0 {
+            state.paused.drain(..).for_each(Waker::wake);
+        }
+    }
+
+    /// Writes bulk, but not while there is something urgent.
+    pub(super) async fn in_turn<T>(&self, write: impl Future<Output = T>) -> T {
+        let mut write = std::pin::pin!(write);
+        std::future::poll_fn(|cx| {
+            {
+                let mut state = self.lock();
+                if state.urgent > 0 {
+                    state.paused.push(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+            write.as_mut().poll(cx)
+        })
+        .await
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
