@@ -7,6 +7,7 @@
 
 use super::clock::SystemClock;
 use super::command::{Answer, Answered, Command, execute};
+use super::dialing::Dialing;
 use super::hearing::{Hearing, LOOK_EVERY};
 use super::net::{CloseCode, Endpoint, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, spawn_link};
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
@@ -35,6 +36,12 @@ const UNCOMMITTED_MAX: usize = 1 << 16;
 const MEND_EVERY: Duration = Duration::from_secs(1);
 /// How long a closing node waits for its disk: it has promised what it acknowledged only.
 const LAST_COMMIT_MAX: Duration = Duration::from_secs(3);
+/// An answer to the first datagram takes so many round trips, as those datagrams are large and links thin;
+const ANSWER_ROUND_TRIPS: u32 = 3;
+/// no longer than this, as the round trip may have been one beside bulk;
+const ANSWER_MAX: Duration = Duration::from_millis(1_200);
+/// and where it takes no longer than this, attempts need not wait for each other.
+const ANSWER_FAR: Duration = Duration::from_millis(300);
 /// How long a closing node waits for its peers to take what they lack.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
@@ -121,6 +128,8 @@ pub(crate) struct Driver {
     addresses: BTreeMap<LinkId, (String, bool)>,
     /// The attempts under way to each address.
     dialing: BTreeMap<String, Arc<Dialing>>,
+    /// Of addresses far away, how long an answer takes, and when the last attempt began.
+    far: BTreeMap<String, (Duration, Option<tokio::time::Instant>)>,
 }
 
 /// A node's storage and what becomes of its commits; none in memory.
@@ -165,6 +174,7 @@ pub(crate) fn spawn(
         hearing,
         addresses: BTreeMap::new(),
         dialing: BTreeMap::new(),
+        far: BTreeMap::new(),
     };
     tracker.spawn(driver.run(Inputs { commands, attempts, events, done }));
     shared
@@ -362,10 +372,37 @@ impl Driver {
     }
 
     fn forget_link(&mut self, link: LinkId, reason: &str) {
-        self.shared.links().remove(&link);
+        let lost = self.shared.links().remove(&link);
         if let Some((address, _)) = self.addresses.remove(&link) {
+            if let Some(lost) = lost {
+                self.note_distance(&address, lost.stats().rtt);
+            }
             self.report_failure(address, reason.to_owned());
         }
+    }
+
+    /// An address that was far away will be so again: an attempt to reach it has some time before the next is made.
+    fn note_distance(&mut self, address: &str, rtt: Duration) {
+        let answer = (rtt * ANSWER_ROUND_TRIPS).min(ANSWER_MAX);
+        if self.far.len() >= ROUND_INPUTS_MAX {
+            self.far.clear();
+        }
+        if answer >= ANSWER_FAR {
+            self.far.insert(address.to_owned(), (answer, None));
+        } else {
+            self.far.remove(address);
+        }
+    }
+
+    /// Whether an attempt has begun that may yet be answered.
+    fn is_awaiting_answer(&mut self, address: &str) -> bool {
+        let Some((answer, begun)) = self.far.get_mut(address) else { return false };
+        let now = tokio::time::Instant::now();
+        if begun.is_some_and(|begun| now < begun + *answer) {
+            return true;
+        }
+        *begun = Some(now);
+        false
     }
 
     fn on_attempt(&mut self, attempt: Attempt) {
@@ -438,7 +475,7 @@ impl Driver {
     fn dial(&mut self, address: String) {
         self.dialing.retain(|_, dialing| Arc::strong_count(dialing) > 1);
         let dialing = self.dialing.entry(address.clone()).or_default().clone();
-        if dialing.is_answered() {
+        if dialing.is_answered() || self.is_awaiting_answer(&address) {
             return;
         }
         let (endpoint, attempts) = (self.endpoint.clone(), self.attempts.clone());
@@ -507,39 +544,6 @@ impl Driver {
         }
         // A disk that hangs is not waited for by anybody but this thread.
         let _ = tokio::time::timeout(LAST_COMMIT_MAX, tokio::task::spawn_blocking(|| keeper.close())).await;
-    }
-}
-
-/// The attempts under way to one address. They overlap, as nobody knows when a network heals; but the first that is answered
-/// goes on alone, or a thin link would carry the handshakes of them all.
-#[derive(Debug, Default)]
-struct Dialing {
-    begun: AtomicU64,
-    answered: AtomicU64,
-    answer: CancellationToken,
-}
-
-impl Dialing {
-    fn begin(&self) -> u64 {
-        self.begun.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    fn answer(&self, number: u64) {
-        if self.answered.compare_exchange(0, number, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            self.answer.cancel();
-        }
-    }
-
-    fn is_answered(&self) -> bool {
-        self.answer.is_cancelled()
-    }
-
-    /// Waits until another attempt than this is answered.
-    async fn other_answered(&self, number: u64) {
-        self.answer.cancelled().await;
-        if self.answered.load(Ordering::Acquire) == number {
-            std::future::pending().await
-        }
     }
 }
 

@@ -227,7 +227,10 @@ async fn handshake(incoming: Incoming, peer: SocketAddr, timeout: Duration) -> R
     match established(incoming, timeout).await {
         Ok((connection, replica)) => Ok((connection, replica, peer)),
         Err(fault) => {
-            tracing::warn!(%peer, reason = %fault, "refused a connection");
+            match fault {
+                LinkFault::GivenUp => tracing::debug!(%peer, reason = %fault, "no connection"),
+                _ => tracing::warn!(%peer, reason = %fault, "refused a connection"),
+            }
             Err(LinkError { peer, fault })
         }
     }

@@ -42,9 +42,13 @@ impl Node {
     }
 
     fn with_upload(secret: &Secret, number: u128, upload: UploadLimits) -> Self {
+        Self::with(secret, number, Transport { upload, ..Transport::lan() })
+    }
+
+    fn with(secret: &Secret, number: u128, transport: Transport) -> Self {
         let (replica, cut) = (ReplicaId::from(number), CutSwitch::default());
         let identity = Identity::from_secret(secret, replica).expect("an identity");
-        let transport = Transport { dial_timeout: PATIENCE, upload, ..Transport::lan() };
+        let transport = Transport { dial_timeout: PATIENCE, ..transport };
         let endpoint = Endpoint::bind(ANYWHERE, &identity, &transport, cut.clone()).expect("a socket");
         Self { endpoint, replica, cut }
     }
@@ -675,4 +679,37 @@ async fn control_frames_do_not_starve_beside_bulk_that_takes_all_room() {
         let bulk = path.wire_bytes() - before;
         assert!(bulk < 60_000, "{bulk} bytes went before control frame {number}");
     }
+}
+
+#[tokio::test]
+async fn a_metered_link_on_which_nothing_is_said_sends_nothing_for_seconds() {
+    let secret = secret();
+    let (anna, bert) = (Node::with(&secret, 0xa, Transport::metered()), Node::with(&secret, 0xb, Transport::metered()));
+    let (mut a, mut b) = anna.linked(&bert).await;
+    a.send(0, "hello");
+    b.expect_frame(0, b"hello").await;
+    b.send(0, "hello");
+    a.expect_frame(0, b"hello").await;
+    let datagrams = || anna.endpoint.meter().sent().datagrams + bert.endpoint.meter().sent().datagrams;
+    // What the handshake and the frames have left to be acknowledged.
+    sleep(Duration::from_secs(1)).await;
+    let before = datagrams();
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(datagrams(), before, "a link of the other profile has said eight times that it lives");
+    a.send(0, "at once");
+    b.expect_frame(0, b"at once").await;
+}
+
+#[tokio::test]
+async fn an_attempt_tells_when_it_is_answered_and_not_before() {
+    let (anna, bert) = two_nodes();
+    let answered = AtomicU64::new(0);
+    let dial = || anna.endpoint.dial_and_tell(bert.address(), || drop(answered.fetch_add(1, Ordering::Relaxed)));
+    bert.cut.cut();
+    assert!(timeout(Duration::from_millis(300), dial()).await.is_err());
+    assert_eq!(answered.load(Ordering::Relaxed), 0, "nobody is there");
+    bert.cut.heal();
+    let (dialed, _accepted) = soon(async { tokio::join!(dial(), bert.accept()) }).await;
+    dialed.expect("dialed");
+    assert_eq!(answered.load(Ordering::Relaxed), 1);
 }
