@@ -2,7 +2,7 @@
 //! and files belong to the binary.
 
 use crate::Error;
-use crate::runtime::net::Secret;
+use crate::runtime::net::{Secret, Transport, UploadLimits};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,6 +24,19 @@ pub enum Profile {
     /// A network that costs nothing: lost links are noticed within 2 s, lost peers tried again every 0.5 s.
     #[default]
     Lan,
+    /// A network where each byte counts: a silent link costs a few bytes a second, is found lost within 90 s, and lost
+    /// peers are tried again every 5 s to 2 min. What is written goes out at once all the same.
+    Metered,
+}
+
+impl Profile {
+    /// How its links behave.
+    pub(crate) const fn transport(self) -> Transport {
+        match self {
+            Self::Lan => Transport::lan(),
+            Self::Metered => Transport::metered(),
+        }
+    }
 }
 
 /// Checked settings of a [`Store`](crate::Store); made by [`Config::builder`].
@@ -52,6 +65,9 @@ pub struct Config {
     pub(crate) tombstone_count: usize,
     pub(crate) link_settle: Duration,
     pub(crate) profile: Profile,
+    pub(crate) upload: UploadLimits,
+    pub(crate) keep_alive: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
 }
 
 /// Settings on their way to a [`Config`]. What is not set has its default.
@@ -72,6 +88,10 @@ pub struct ConfigBuilder {
     tombstone_count: usize,
     link_settle: Duration,
     profile: Profile,
+    upload_limit: u64,
+    link_upload_limit: u64,
+    keep_alive: Option<Duration>,
+    idle_timeout: Option<Duration>,
 }
 
 impl Config {
@@ -89,6 +109,9 @@ impl Config {
 
     /// No value may be allowed to be larger than this: a frame holds an entry with a few concurrent ones.
     pub const VALUE_BYTES_CEILING: usize = 4 * 1024 * 1024;
+
+    /// No upload may be limited to fewer bytes a second: one datagram of a handshake would take longer than a second.
+    pub const UPLOAD_LIMIT_FLOOR: u64 = 1_000;
 
     /// Settings with their defaults; [`secret`](ConfigBuilder::secret) and one of [`data_dir`](ConfigBuilder::data_dir)
     /// and [`in_memory`](ConfigBuilder::in_memory) have none and must be given.
@@ -108,6 +131,10 @@ impl Config {
             tombstone_count: Self::TOMBSTONE_COUNT_DEFAULT,
             link_settle: Duration::ZERO,
             profile: Profile::Lan,
+            upload_limit: 0,
+            link_upload_limit: 0,
+            keep_alive: None,
+            idle_timeout: None,
         }
     }
 }
@@ -204,6 +231,33 @@ impl ConfigBuilder {
         self
     }
 
+    /// How many bytes leave in a second, at most, on all links together; 0, the default, is without limit. All that
+    /// leaves counts, handshakes and acknowledgements too, with the headers of IP and UDP. With the `lan` profile a link
+    /// may be taken for lost below some 4,000 for each of them: there [`Profile::Metered`] is better.
+    pub fn upload_limit(mut self, bytes_per_second: u64) -> Self {
+        self.upload_limit = bytes_per_second;
+        self
+    }
+
+    /// The same for each link by itself. Both may be given.
+    pub fn link_upload_limit(mut self, bytes_per_second: u64) -> Self {
+        self.link_upload_limit = bytes_per_second;
+        self
+    }
+
+    /// How often a silent link says that it lives; by default as the profile has it.
+    pub fn keep_alive(mut self, interval: Duration) -> Self {
+        self.keep_alive = Some(interval);
+        self
+    }
+
+    /// After which silence a link is lost; by default as the profile has it. Of the two ends the shorter one counts, so it
+    /// should be the same on all nodes.
+    pub fn idle_timeout(mut self, silence: Duration) -> Self {
+        self.idle_timeout = Some(silence);
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -218,6 +272,11 @@ impl ConfigBuilder {
         check_range("value_bytes_max", self.value_bytes_max, Config::VALUE_BYTES_CEILING)?;
         self.advertise.iter().try_for_each(|a| check_address("advertise", a))?;
         self.join.iter().try_for_each(|a| check_address("join", a))?;
+        let upload = UploadLimits {
+            all: check_upload("upload_limit", self.upload_limit)?,
+            each: check_upload("link_upload_limit", self.link_upload_limit)?,
+        };
+        check_silence(self.profile, self.keep_alive, self.idle_timeout)?;
         Ok(Config {
             storage,
             name: check_name(self.name.unwrap_or_else(machine_name))?,
@@ -233,6 +292,9 @@ impl ConfigBuilder {
             tombstone_count: self.tombstone_count,
             link_settle: self.link_settle,
             profile: self.profile,
+            upload,
+            keep_alive: self.keep_alive,
+            idle_timeout: self.idle_timeout,
         })
     }
 }
@@ -246,6 +308,30 @@ fn check_range(setting: &'static str, bytes: usize, ceiling: usize) -> Result<()
         return Ok(());
     }
     Err(Error::config(setting, format!("{bytes} is not between 1 and {ceiling} bytes")))
+}
+
+fn check_upload(setting: &'static str, bytes_per_second: u64) -> Result<Option<u64>, Error> {
+    match bytes_per_second {
+        0 => Ok(None),
+        Config::UPLOAD_LIMIT_FLOOR.. => Ok(Some(bytes_per_second)),
+        few => Err(Error::config(
+            setting,
+            format!("{few} bytes a second are too few for a handshake; give 1000 or more, or 0 for no limit"),
+        )),
+    }
+}
+
+/// A silence must have room for several signs of life, or one lost datagram looks like a lost link.
+fn check_silence(profile: Profile, keep_alive: Option<Duration>, idle_timeout: Option<Duration>) -> Result<(), Error> {
+    let (usual, wrong) = (profile.transport(), if idle_timeout.is_some() { "idle_timeout" } else { "keep_alive" });
+    let (keep_alive, idle) = (keep_alive.unwrap_or(usual.keep_alive), idle_timeout.unwrap_or(usual.idle_timeout));
+    if !keep_alive.is_zero() && keep_alive.checked_mul(2).is_some_and(|twice| twice <= idle) {
+        return Ok(());
+    }
+    Err(Error::config(
+        wrong,
+        format!("a link is lost after {idle:?} of silence, so it must say that it lives every {:?} or less", idle / 2),
+    ))
 }
 
 pub(crate) fn check_address(setting: &'static str, address: &str) -> Result<(), Error> {
@@ -311,6 +397,19 @@ mod tests {
         assert!(refusal(builder().advertise(":7400")).starts_with("advertise: "));
         assert!(refusal(builder().name("")).starts_with("name: "));
         assert!(refusal(builder().value_bytes_max(0)).starts_with("value_bytes_max: "));
+        let few = "upload_limit: 999 bytes a second are too few for a handshake; give 1000 or more, or 0 for no limit";
+        assert_eq!(refusal(builder().upload_limit(999)), few);
+        assert!(refusal(builder().link_upload_limit(1)).starts_with("link_upload_limit: "));
+        assert!(refusal(builder().keep_alive(Duration::from_secs(2))).starts_with("keep_alive: "));
+        assert!(refusal(builder().idle_timeout(Duration::from_millis(499))).starts_with("idle_timeout: "));
+    }
+
+    #[test]
+    fn an_upload_is_limited_only_if_said_so() {
+        let upload = |builder: ConfigBuilder| builder.build().expect("settings").upload;
+        assert!(upload(builder()).is_none() && upload(builder().upload_limit(0)).is_none());
+        let both = upload(builder().upload_limit(8_000).link_upload_limit(1_000));
+        assert_eq!(both, UploadLimits { all: Some(8_000), each: Some(1_000) });
     }
 
     #[test]

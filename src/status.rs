@@ -26,7 +26,7 @@ pub struct Status {
     pub pending: u64,
     /// The open connections, no others.
     pub links: Vec<LinkStatus>,
-    /// All bytes since the start, by purpose.
+    /// All bytes since the start, by purpose, those of links that are gone too.
     pub bytes: BytesStatus,
     /// What arrived: writes not known before, known ones, and numbers that name no write.
     pub dots: DotsStatus,
@@ -72,7 +72,8 @@ pub struct LinkStatus {
     pub bytes: BytesStatus,
 }
 
-/// Bytes by purpose, each way.
+/// Bytes on the wire by purpose, each way: `frames` is what messages took, `transport` all else, with the headers of IP and
+/// UDP. More purposes may come; together they are always all.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct BytesStatus {
@@ -109,14 +110,4 @@ pub struct StorageStatus {
     /// Why no writes are taken, if so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
-}
-
-impl BytesStatus {
-    /// Both together, purpose by purpose.
-    pub(crate) fn plus(mut self, other: &Self) -> Self {
-        for (sum, bytes) in [(&mut self.sent, &other.sent), (&mut self.received, &other.received)] {
-            bytes.iter().for_each(|(purpose, bytes)| *sum.entry(purpose.clone()).or_default() += bytes);
-        }
-        self
-    }
 }

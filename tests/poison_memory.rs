@@ -15,7 +15,7 @@ use std::time::Duration;
 use stores::{agree, eventually, linked, mesh, open, secret};
 use tidings::crdt::{Audit, CausalContext, DotSet};
 use tidings::proto::codec::{self, FRAME_BYTES_MAX};
-use tidings::proto::message::{Begin, Beginning, Digest, Message, Part};
+use tidings::proto::message::{Begin, Beginning, Digest, Message, Part, Pull};
 use tidings::{ReplicaId, Secret, Store};
 
 struct Counting;
@@ -94,7 +94,7 @@ impl Scene {
 
 /// The beginning of a frame of the greatest length, as far as anybody takes it.
 async fn write_frame(send: &mut quinn::SendStream, channel: u8, payload: &[u8]) {
-    for mut bytes in [&[channel, 0x01, 0, 0, 0], payload] {
+    for mut bytes in [&[channel, 0x81, 0, 0, 0], payload] {
         while !bytes.is_empty() {
             let written = tokio::time::timeout(Duration::from_secs(1), send.write(bytes)).await;
             let Ok(Ok(written)) = written else { return };
@@ -111,7 +111,7 @@ async fn poison_message_takes_no_more_memory_than_a_frame() {
     // A length is no reason to make room.
     let promised = scene.growth("frames that are only promised", async |_, talk| {
         for channel in (1..60).step_by(2) {
-            talk.stream(&[channel, 0x01, 0, 0, 0, 1, 2, 3]).await;
+            talk.stream(&[channel, 0x81, 0, 0, 0, 1, 2, 3]).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     });
@@ -187,6 +187,33 @@ async fn poison_message_to_who_never_reads_takes_no_more_memory_than_a_frame() {
     assert!(flood < FRAME_BYTES_MAX + LINK, "{flood}");
 }
 
+/// A peer who asks for everything and reads nothing of it, on one link; what is written meanwhile goes out on the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slow_reader_takes_no_more_memory_than_a_link_and_holds_up_no_other() {
+    let _alone = ALONE.lock().await;
+    let scene = Scene::set().await;
+    for number in 0..400 {
+        scene.victim.put(format!("large/{number}"), vec![b'v'; 100_000]).await.expect("written");
+    }
+    agree(&[&scene.victim, &scene.friend]).await;
+    let growth = scene.growth("everything, unread", async |_, talk| {
+        let pull = Pull { base: CausalContext::new(), have: DotSet::new(), catch_up: false };
+        let pull = codec::encode(&Message::Pull(pull), None);
+        for channel in [1, 3, 5, 7] {
+            talk.stream(&on_channel(channel, std::slice::from_ref(&pull))).await;
+        }
+        for number in 0..50 {
+            scene.victim.put("fresh", number.to_string()).await.expect("written");
+            let arrived = || scene.friend.get("fresh").is_some_and(|value| value == number.to_string());
+            eventually("a fresh write is at the friend", arrived).await;
+        }
+        assert!(talk.connection.stats().udp_rx.bytes > 1 << 20, "it had begun to send");
+        assert_eq!(talk.connection.close_reason(), None, "slow is no crime");
+    });
+    let growth = growth.await;
+    assert!(growth < LINK, "{growth}");
+}
+
 /// A catch-up whose list of live dots has no end.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn poison_message_of_an_endless_list_takes_no_more_memory_than_a_frame() {
@@ -213,7 +240,8 @@ async fn poison_message_of_an_endless_list_takes_no_more_memory_than_a_frame() {
 fn framed(frames: impl IntoIterator<Item = Bytes>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for frame in frames {
-        bytes.extend_from_slice(&u32::try_from(frame.len()).expect("short").to_be_bytes());
+        let length = 2 << 30 | u32::try_from(frame.len()).expect("short");
+        bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(&frame);
     }
     bytes

@@ -90,7 +90,7 @@ mod tests {
             "c.toml, line 4: unknown key \"data_dri\"; did you mean \"data_dir\"?",
             "c.toml, line 6: unknown key \"colour\"; \"tidings config example\" shows all",
             "c.toml, line 5: join: invalid type: string \"b:1\", expected a sequence",
-            "c.toml, line 7: profile: unknown variant `slow`, expected `lan`",
+            "c.toml, line 7: profile: unknown variant `slow`, expected `lan` or `metered`",
         ] {
             assert!(problems.iter().any(|problem| problem == expected), "{expected}: {problems:#?}");
         }

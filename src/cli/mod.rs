@@ -30,6 +30,7 @@ mod output;
 mod plan;
 mod process;
 mod progress;
+mod rate;
 mod rejoin;
 mod running;
 mod secrets;

@@ -7,6 +7,7 @@ use crate::http::{Access, Compat, duration};
 use crate::{Config, ConfigBuilder, Profile, Secret};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Everything that was decided before the first socket is opened.
 #[derive(Debug)]
@@ -100,8 +101,19 @@ fn config(
     if let Some(advertise) = settings.advertise {
         config = config.advertise(advertise);
     }
+    for (name, said, set) in [
+        ("keep_alive", &settings.keep_alive, ConfigBuilder::keep_alive as fn(ConfigBuilder, Duration) -> ConfigBuilder),
+        ("idle_timeout", &settings.idle_timeout, ConfigBuilder::idle_timeout),
+    ] {
+        if let Some(text) = said {
+            config = set(config, duration::parse(text).map_err(|problem| Failure::setting(name, problem))?);
+        }
+    }
+    config = config.upload_limit(settings.upload_limit.unwrap_or_default().0);
+    config = config.link_upload_limit(settings.link_upload_limit.unwrap_or_default().0);
     Ok(match settings.profile {
         None | Some(ProfileName::Lan) => config.profile(Profile::Lan),
+        Some(ProfileName::Metered) => config.profile(Profile::Metered),
     })
 }
 

@@ -6,6 +6,7 @@
 
 use super::nearest::nearest;
 use super::output::Output;
+use super::rate::Rate;
 use crate::Config;
 use crate::config::machine_name;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -80,6 +81,18 @@ pub(super) struct Settings {
     /// How it trades traffic for speed [default: lan]
     #[arg(long)]
     pub(super) profile: Option<ProfileName>,
+    /// How many bytes leave in a second at most, on all links together and with all headers: 8000, 8k, 1M [default: 0, no limit]
+    #[arg(long, value_name = "BYTES/S")]
+    pub(super) upload_limit: Option<Rate>,
+    /// The same for each link by itself [default: 0, no limit]
+    #[arg(long, value_name = "BYTES/S")]
+    pub(super) link_upload_limit: Option<Rate>,
+    /// How often a silent link says that it lives [default: the profile's, 250ms or 20s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) keep_alive: Option<String>,
+    /// After which silence a link is lost; should be the same on all nodes [default: the profile's, 2s or 90s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) idle_timeout: Option<String>,
     /// Serve routes of other programs beside /v1
     #[arg(long, value_delimiter = ',')]
     pub(super) compat: Vec<CompatName>,
@@ -101,6 +114,8 @@ pub(super) struct Settings {
 pub(super) enum ProfileName {
     /// A network that costs nothing
     Lan,
+    /// Each byte counts: silent links cost little, and are found lost late
+    Metered,
 }
 
 /// Routes of other programs.
@@ -132,6 +147,10 @@ impl Settings {
             tombstone_age: self.tombstone_age.or(below.tombstone_age),
             tombstone_count: self.tombstone_count.or(below.tombstone_count),
             profile: self.profile.or(below.profile),
+            upload_limit: self.upload_limit.or(below.upload_limit),
+            link_upload_limit: self.link_upload_limit.or(below.link_upload_limit),
+            keep_alive: self.keep_alive.or(below.keep_alive),
+            idle_timeout: self.idle_timeout.or(below.idle_timeout),
             compat: if self.compat.is_empty() { below.compat } else { self.compat },
             link_settle: self.link_settle.or(below.link_settle),
             shell: self.shell.or(below.shell),
@@ -151,6 +170,8 @@ impl Settings {
             tombstone_age: Some(format!("{}h", Config::TOMBSTONE_AGE_DEFAULT.as_secs() / 3_600)),
             tombstone_count: Some(Config::TOMBSTONE_COUNT_DEFAULT),
             profile: Some(ProfileName::Lan),
+            upload_limit: Some(Rate(0)),
+            link_upload_limit: Some(Rate(0)),
             link_settle: Some("0s".to_owned()),
             shell: Some(false),
             ..Self::default()
@@ -306,7 +327,7 @@ mod tests {
         let pairs = [("TIDINGS_PROFILE", "slow"), ("TIDINGS_TOMBSTONE_COUNT", "many"), ("TIDINGS_SHELL", "maybe")];
         let problems = environment(&pairs).expect_err("three mistakes");
         assert_eq!(problems[0], "TIDINGS_TOMBSTONE_COUNT: \"many\": invalid digit found in string");
-        assert_eq!(problems[1], "TIDINGS_PROFILE: \"slow\" is none of: lan");
+        assert_eq!(problems[1], "TIDINGS_PROFILE: \"slow\" is none of: lan, metered");
         assert_eq!(problems[2], "TIDINGS_SHELL: \"maybe\" is none of: true, false");
         assert!(environment(&[("TIDINGS_IN_MEMORY", "true"), ("TIDINGS_DATA_DIR", "d")]).is_err());
     }

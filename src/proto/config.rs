@@ -58,6 +58,25 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
+    /// The `metered` profile: as little as can be where nothing is written, and what is written at once.
+    pub fn metered(replica: ReplicaId) -> Self {
+        let anti_entropy_max = Duration::from_secs(300);
+        Self {
+            coalesce: Duration::from_millis(100),
+            forward_after: Duration::from_secs(2),
+            announce_after: Duration::from_millis(500),
+            anti_entropy: Duration::from_secs(10),
+            anti_entropy_max,
+            // A large value takes minutes; that the peer is gone is found out by its silence.
+            pull_timeout: Duration::from_secs(180),
+            redial: Duration::from_secs(5),
+            redial_fast_for: Duration::from_secs(60),
+            redial_max: Duration::from_secs(120),
+            keep_expired_ms: 2 * anti_entropy_max.as_millis() as u64,
+            ..Self::new(replica)
+        }
+    }
+
     /// The defaults, for this replica.
     pub fn new(replica: ReplicaId) -> Self {
         Self {

@@ -7,8 +7,9 @@
 
 use super::clock::SystemClock;
 use super::command::{Answer, Answered, Command, execute};
+use super::dialing::Dialing;
 use super::hearing::{Hearing, LOOK_EVERY};
-use super::net::{CloseCode, Endpoint, FRAME_BYTES_MAX, LinkCommand, LinkError, LinkEvent, LinkHandle, spawn_link};
+use super::net::{CloseCode, Endpoint, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, spawn_link};
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
 use crate::crdt::ReplicaId;
@@ -35,6 +36,12 @@ const UNCOMMITTED_MAX: usize = 1 << 16;
 const MEND_EVERY: Duration = Duration::from_secs(1);
 /// How long a closing node waits for its disk: it has promised what it acknowledged only.
 const LAST_COMMIT_MAX: Duration = Duration::from_secs(3);
+/// An answer to the first datagram takes so many round trips, as those datagrams are large and links thin;
+const ANSWER_ROUND_TRIPS: u32 = 3;
+/// no longer than this, as the round trip may have been one beside bulk;
+const ANSWER_MAX: Duration = Duration::from_millis(1_200);
+/// and where it takes no longer than this, attempts need not wait for each other.
+const ANSWER_FAR: Duration = Duration::from_millis(300);
 /// How long a closing node waits for its peers to take what they lack.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
@@ -43,6 +50,7 @@ const FLUSH_MAX: Duration = Duration::from_millis(500);
 pub(crate) struct Shared {
     node: RwLock<Node>,
     links: Mutex<BTreeMap<LinkId, LinkHandle>>,
+    pub(crate) meter: Meter,
     pub(crate) clock: SystemClock,
     pub(crate) disk: Option<Disk>,
 }
@@ -118,6 +126,10 @@ pub(crate) struct Driver {
     hearing: Option<(Hearing, tokio::time::Instant)>,
     /// Where each link leads, and whether this node dialled it.
     addresses: BTreeMap<LinkId, (String, bool)>,
+    /// The attempts under way to each address.
+    dialing: BTreeMap<String, Arc<Dialing>>,
+    /// Of addresses far away, how long an answer takes, and when the last attempt began.
+    far: BTreeMap<String, (Duration, Option<tokio::time::Instant>)>,
 }
 
 /// A node's storage and what becomes of its commits; none in memory.
@@ -142,7 +154,8 @@ pub(crate) fn spawn(
         None => (None, None, None),
     };
     let hearing = (!node.config().link_settle.is_zero()).then(|| (Hearing::default(), tokio::time::Instant::now()));
-    let shared = Arc::new(Shared { node: RwLock::new(node), links: Mutex::default(), clock, disk });
+    let meter = endpoint.meter();
+    let shared = Arc::new(Shared { node: RwLock::new(node), links: Mutex::default(), meter, clock, disk });
     let (attempt_sender, attempts) = mpsc::channel(EVENTS_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
     let driver = Driver {
@@ -160,6 +173,8 @@ pub(crate) fn spawn(
         failures: BTreeMap::new(),
         hearing,
         addresses: BTreeMap::new(),
+        dialing: BTreeMap::new(),
+        far: BTreeMap::new(),
     };
     tracker.spawn(driver.run(Inputs { commands, attempts, events, done }));
     shared
@@ -340,7 +355,7 @@ impl Driver {
         let Some((hearing, due)) = &mut self.hearing else { return };
         *due = tokio::time::Instant::now() + LOOK_EVERY;
         let received: Vec<_> =
-            self.shared.links().iter().map(|(link, handle)| (*link, handle.stats().bytes_received)).collect();
+            self.shared.links().iter().map(|(link, handle)| (*link, handle.stats().received.wire_bytes)).collect();
         let heard = hearing.look(&received);
         if !heard.is_empty() {
             let inputs = heard.into_iter().map(|(link, silence)| Input::Heard { link, silence });
@@ -352,18 +367,51 @@ impl Driver {
     fn heard_before(&mut self, event: &LinkEvent) -> Option<Input> {
         let LinkEvent::Frame { link, .. } = *event else { return None };
         let (hearing, _) = self.hearing.as_mut()?;
-        let bytes = self.shared.links().get(&link)?.stats().bytes_received;
+        let bytes = self.shared.links().get(&link)?.stats().received.wire_bytes;
         hearing.hear(link, bytes).map(|silence| Input::Heard { link, silence })
     }
 
     fn forget_link(&mut self, link: LinkId, reason: &str) {
-        self.shared.links().remove(&link);
+        let lost = self.shared.links().remove(&link);
         if let Some((address, _)) = self.addresses.remove(&link) {
+            if let Some(lost) = lost {
+                self.note_distance(&address, lost.stats().rtt);
+            }
             self.report_failure(address, reason.to_owned());
         }
     }
 
+    /// An address that was far away will be so again: an attempt to reach it has some time before the next is made.
+    fn note_distance(&mut self, address: &str, rtt: Duration) {
+        let answer = (rtt * ANSWER_ROUND_TRIPS).min(ANSWER_MAX);
+        if self.far.len() >= ROUND_INPUTS_MAX {
+            self.far.clear();
+        }
+        if answer >= ANSWER_FAR {
+            self.far.insert(address.to_owned(), (answer, None));
+        } else {
+            self.far.remove(address);
+        }
+    }
+
+    /// Whether an attempt has begun that may yet be answered.
+    fn is_awaiting_answer(&mut self, address: &str) -> bool {
+        let Some((answer, begun)) = self.far.get_mut(address) else { return false };
+        let now = tokio::time::Instant::now();
+        if begun.is_some_and(|begun| now < begun + *answer) {
+            return true;
+        }
+        *begun = Some(now);
+        false
+    }
+
     fn on_attempt(&mut self, attempt: Attempt) {
+        if let Attempt::Failed { address, .. } | Attempt::Connected { address, dialed: true, .. } = &attempt {
+            // Whatever has become of the one that was answered, the next one may be another.
+            if self.dialing.get(address).is_some_and(|dialing| dialing.is_answered()) {
+                self.dialing.remove(address);
+            }
+        }
         match attempt {
             Attempt::Failed { address, error } => self.report_failure(address, error),
             // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends
@@ -375,7 +423,8 @@ impl Driver {
                 self.next_link += 1;
                 let link = LinkId(self.next_link);
                 let (events, cancel) = (self.events.clone(), self.cancel.child_token());
-                let handle = spawn_link(connection, link, FRAME_BYTES_MAX, events, &self.tracker, cancel);
+                let (limits, ledger) = (self.endpoint.link_limits(), self.shared.meter.ledger_of_link());
+                let handle = spawn_link(connection, link, limits, ledger, events, &self.tracker, cancel);
                 self.shared.links().insert(link, handle);
                 self.addresses.insert(link, (address.clone(), dialed));
                 self.round(|node, now| node.handle(now, Input::Connected { link, address, dialed, identity }));
@@ -423,18 +472,25 @@ impl Driver {
         }
     }
 
-    fn dial(&self, address: String) {
+    fn dial(&mut self, address: String) {
+        self.dialing.retain(|_, dialing| Arc::strong_count(dialing) > 1);
+        let dialing = self.dialing.entry(address.clone()).or_default().clone();
+        if dialing.is_answered() || self.is_awaiting_answer(&address) {
+            return;
+        }
         let (endpoint, attempts) = (self.endpoint.clone(), self.attempts.clone());
         let cancel = self.cancel.clone();
         self.tracker.spawn(async move {
+            let number = dialing.begin();
             let attempt = async {
-                match dial_any(&endpoint, &address).await {
+                match dial_any(&endpoint, &address, || dialing.answer(number)).await {
                     Ok((connection, identity)) => Attempt::Connected { connection, identity, address, dialed: true },
                     Err(error) => Attempt::Failed { address, error },
                 }
             };
             tokio::select! {
                 attempt = attempt => drop(attempts.send(attempt).await),
+                () = dialing.other_answered(number) => {}
                 () = cancel.cancelled() => {}
             }
         });
@@ -512,14 +568,18 @@ async fn accept(endpoint: Arc<Endpoint>, attempts: mpsc::Sender<Attempt>) {
 }
 
 /// Tries every address behind a name, and takes the first that answers.
-async fn dial_any(endpoint: &Endpoint, address: &str) -> Result<(quinn::Connection, ReplicaId), String> {
+async fn dial_any(
+    endpoint: &Endpoint,
+    address: &str,
+    answered: impl Fn(),
+) -> Result<(quinn::Connection, ReplicaId), String> {
     let resolved: Vec<SocketAddr> = match address.parse() {
         Ok(address) => vec![address],
         Err(_) => tokio::net::lookup_host(address).await.map_err(|e| format!("cannot resolve it: {e}"))?.collect(),
     };
     let mut failure = "no address is behind that name".to_owned();
     for address in resolved {
-        match endpoint.dial(address).await {
+        match endpoint.dial_and_tell(address, &answered).await {
             Ok(connected) => return Ok(connected),
             Err(error) => failure = LinkError::to_string(&error),
         }

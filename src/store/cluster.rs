@@ -6,7 +6,7 @@ use crate::crdt::ReplicaId;
 use crate::proto::link::{LinkId, LinkMode as NodeLinkMode};
 use crate::proto::node::{Difference, Side};
 use crate::runtime::command::Command;
-use crate::runtime::net::LinkStats;
+use crate::runtime::net::{LinkStats, Volume};
 use crate::status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 use crate::types::{LinkMode, Member, Peer, PeerState};
 use std::net::SocketAddr;
@@ -104,7 +104,7 @@ impl Store {
             context: ContextStatus { replicas, intervals: replicas },
             audit: AuditStatus { context: format!("{:016x}", audit.context), state: format!("{:016x}", audit.state) },
             pending: map.pending() as u64,
-            bytes: links.iter().fold(BytesStatus::default(), |sum, link| sum.plus(&link.bytes)),
+            bytes: bytes_status(self.0.shared.meter.sent(), self.0.shared.meter.received()),
             links,
             dots: DotsStatus { new: received.new, known: received.known, void: received.void },
             storage: self.storage_status(),
@@ -134,15 +134,14 @@ impl Store {
     }
 
     fn link_status(&self, link: crate::proto::node::LinkInfo) -> Option<LinkStatus> {
-        let LinkStats { rtt, bytes_sent, bytes_received } = self.link_stats(link.link)?;
-        let all = |bytes| [("all".to_owned(), bytes)].into_iter().collect();
+        let LinkStats { rtt, sent, received, .. } = self.link_stats(link.link)?;
         Some(LinkStatus {
             id: link.id.to_string(),
             address: link.address,
             mode: link_mode(Some(link.mode)).name().to_owned(),
             rtt_ms: rtt.as_secs_f64() * 1000.0,
             lag: link.lag,
-            bytes: BytesStatus { sent: all(bytes_sent), received: all(bytes_received) },
+            bytes: bytes_status(sent, received),
         })
     }
 
@@ -159,6 +158,15 @@ impl Store {
         let node = self.0.shared.node();
         if node.is_synced_once() { Ok(()) } else { Err("no sync with any of the addresses to join yet".to_owned()) }
     }
+}
+
+/// All bytes on the wire, by purpose: together they are what a counter outside would show.
+fn bytes_status(sent: Volume, received: Volume) -> BytesStatus {
+    let by_purpose = |volume: Volume| {
+        let purposes = [("frames", volume.frame_bytes), ("transport", volume.transport_bytes())];
+        purposes.into_iter().map(|(purpose, bytes)| (purpose.to_owned(), bytes)).collect()
+    };
+    BytesStatus { sent: by_purpose(sent), received: by_purpose(received) }
 }
 
 fn link_mode(mode: Option<NodeLinkMode>) -> LinkMode {

@@ -23,9 +23,7 @@ const COMMANDS_MAX: usize = 1024;
 pub(super) async fn open(config: Config, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<Store, Error> {
     let state = State::open(&config, progress).await?;
     let (replica, cluster) = (state.identity.replica, state.identity.cluster);
-    let transport = match config.profile {
-        Profile::Lan => Transport::lan(),
-    };
+    let transport = transport(&config);
     let identity = Identity::from_secret(&config.secret, replica);
     let identity = identity.map_err(|e| Error::config("secret", e.to_string()))?;
     let cut = CutSwitch::default();
@@ -89,6 +87,13 @@ impl State {
     }
 }
 
+fn transport(config: &Config) -> Transport {
+    let mut transport = config.profile.transport().with_upload(config.upload);
+    transport.keep_alive = config.keep_alive.unwrap_or(transport.keep_alive);
+    transport.idle_timeout = config.idle_timeout.unwrap_or(transport.idle_timeout);
+    transport
+}
+
 fn node_config(
     config: &Config,
     replica: ReplicaId,
@@ -96,7 +101,10 @@ fn node_config(
     address: String,
     listen: SocketAddr,
 ) -> NodeConfig {
-    let mut node = NodeConfig::new(replica);
+    let mut node = match config.profile {
+        Profile::Lan => NodeConfig::new(replica),
+        Profile::Metered => NodeConfig::metered(replica),
+    };
     let own = |join: &&String| **join != address && **join != listen.to_string();
     node.join = config.join.iter().filter(own).cloned().collect();
     node.boot = rand::rng().random();

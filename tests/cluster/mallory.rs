@@ -129,7 +129,8 @@ pub fn on_channel(channel: u8, frames: &[Bytes]) -> Vec<u8> {
 fn framed(frames: &[Bytes]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for frame in frames {
-        bytes.extend_from_slice(&u32::try_from(frame.len()).expect("short").to_be_bytes());
+        let length = 2 << 30 | u32::try_from(frame.len()).expect("short");
+        bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(frame);
     }
     bytes

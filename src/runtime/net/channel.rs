@@ -4,11 +4,14 @@
 //! what is outstanding must be able to rely on it. Nothing here trusts a length before the bytes have come; and the frames
 //! of a link that are being read, or have been and are still in use, are together no longer than one may be.
 
-use super::LinkEvent;
+use super::varint::{self, Read};
+use super::window::SendWindow;
+use super::{Ledger, LinkEvent};
 use crate::proto::link::LinkId;
-use bytes::{BufMut, Bytes, BytesMut};
-use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
+use bytes::Bytes;
+use quinn::{ReadError, RecvStream, SendStream, WriteError};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +24,8 @@ pub(super) const CONTROL: u64 = 0;
 /// How much of a frame is read at once.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// The largest number a QUIC variable-length integer can hold.
-const CHANNEL_MAX: u64 = (1 << 62) - 1;
+/// How long bulk waits for a control frame: the peer may be unable to read that before it has read more of the bulk.
+const URGENT_MAX: Duration = Duration::from_secs(5);
 
 /// How a peer broke the rules of channels and frames. The connection is closed for it.
 #[derive(Debug, thiserror::Error)]
@@ -34,7 +37,7 @@ pub(super) enum Violation {
     #[error("a second stream for channel {0}")]
     Reused(u64),
     #[error("a frame of {bytes} bytes on channel {channel}, more than {limit}")]
-    FrameTooLong { channel: u64, bytes: usize, limit: usize },
+    FrameTooLong { channel: u64, bytes: u64, limit: usize },
     #[error("channel {0} ended in the middle of a frame")]
     FrameCut(u64),
     #[error("the control channel ended")]
@@ -66,34 +69,11 @@ impl Streams {
 
 /// The channel that the opener of a stream has named; none if the stream was abandoned before that, or is lost.
 pub(super) async fn read_name(recv: &mut RecvStream) -> Result<Option<u64>, Violation> {
-    let mut name = [0; 8];
-    let read = async {
-        recv.read_exact(&mut name[..1]).await?;
-        let length = 1 << (name[0] >> 6);
-        recv.read_exact(&mut name[1..length]).await?;
-        Ok(length)
-    };
-    match read.await {
-        Ok(length) => Ok(Some(decode_name(&name[..length]))),
-        Err(ReadExactError::FinishedEarly(_)) => Err(Violation::NoChannel),
-        Err(ReadExactError::ReadError(_)) => Ok(None),
+    match varint::read(recv).await {
+        Read::Number(channel) => Ok(Some(channel)),
+        Read::End | Read::Cut => Err(Violation::NoChannel),
+        Read::Lost(_) => Ok(None),
     }
-}
-
-fn decode_name(bytes: &[u8]) -> u64 {
-    bytes[1..].iter().fold(u64::from(bytes[0] & 0x3f), |number, &byte| number << 8 | u64::from(byte))
-}
-
-fn encode_name(channel: u64) -> Bytes {
-    debug_assert!(channel <= CHANNEL_MAX, "channels are numbered by counting");
-    let mut bytes = BytesMut::with_capacity(8);
-    match channel {
-        0..=0x3f => bytes.put_u8(channel as u8),
-        0x40..=0x3fff => bytes.put_u16(1 << 14 | channel as u16),
-        0x4000..=0x3fff_ffff => bytes.put_u32(2 << 30 | channel as u32),
-        _ => bytes.put_u64(3 << 62 | channel),
-    }
-    bytes.freeze()
 }
 
 /// What is still to be sent. Knows of the frame that was taken but not yet reported, as a reset may come between.
@@ -127,6 +107,9 @@ pub(super) struct Channel {
     pub(super) events: mpsc::Sender<LinkEvent>,
     /// The bytes that frames of the link may still take. A peer with many channels would otherwise fill each of them.
     pub(super) room: Arc<Semaphore>,
+    /// The bytes of the link that QUIC holds.
+    pub(super) window: Arc<SendWindow>,
+    pub(super) ledger: Ledger,
 }
 
 /// A payload, and the room that it takes until nobody uses it any more.
@@ -201,36 +184,79 @@ impl Channel {
     }
 
     async fn read_frame(&self, recv: &mut RecvStream) -> Result<Received, Violation> {
-        let mut length = [0; 4];
-        match recv.read_exact(&mut length).await {
-            Ok(()) => {}
-            Err(ReadExactError::FinishedEarly(0)) => return Ok(Received::End),
-            Err(ReadExactError::FinishedEarly(_)) => return Err(Violation::FrameCut(self.number)),
-            Err(ReadExactError::ReadError(error)) => return Ok(stopped(&error)),
-        }
-        let length = u32::from_be_bytes(length);
-        let (bytes, limit) = (length as usize, self.frame_bytes_max);
-        if bytes > limit {
+        let bytes = match varint::read(recv).await {
+            Read::Number(bytes) => bytes,
+            Read::End => return Ok(Received::End),
+            Read::Cut => return Err(Violation::FrameCut(self.number)),
+            Read::Lost(error) => return Ok(stopped(&error)),
+        };
+        let limit = self.frame_bytes_max;
+        let Some((bytes, wanted)) = within(bytes, limit) else {
             return Err(Violation::FrameTooLong { channel: self.number, bytes, limit });
-        }
+        };
         // All at once, so that two frames cannot each wait for what the other holds.
-        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(length).await else { return Ok(Received::Lost) };
+        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(wanted).await else { return Ok(Received::Lost) };
         match read_payload(recv, bytes).await {
-            Ok(Some(payload)) => Ok(Received::Frame(Bytes::from_owner(Held { payload, _room: room }))),
+            Ok(Some(payload)) => {
+                self.ledger.on_received(bytes);
+                Ok(Received::Frame(Bytes::from_owner(Held { payload, _room: room })))
+            }
             Ok(None) => Err(Violation::FrameCut(self.number)),
             Err(error) => Ok(stopped(&error)),
         }
     }
 
     async fn write(&self, send: &mut SendStream, opener: bool, outbox: &mut Outbox) -> Result<(), Violation> {
-        let mut open = !opener || send.write_chunk(encode_name(self.number)).await.is_ok();
+        let mut open = !opener || send.write_chunk(varint::encode(self.number)).await.is_ok();
         while let Some(frame) = outbox.next().await {
-            open = open && write_frame(send, frame).await.is_ok();
+            open = open && self.write_frame(send, frame).await.is_ok();
             self.tell(self.sent()).await;
             outbox.unreported = false;
         }
         // A stream that was stopped has nothing to finish.
         let _ = send.finish();
+        Ok(())
+    }
+
+    async fn write_frame(&self, send: &mut SendStream, frame: Bytes) -> Result<(), WriteError> {
+        let payload = frame.len();
+        let written = match self.number {
+            CONTROL => self.write_urgent(send, frame).await,
+            _ => self.write_bulk(send, frame).await,
+        };
+        match written {
+            Ok(()) => self.ledger.on_sent(payload),
+            // The peer will not read: so QUIC need not keep anything for it either.
+            Err(WriteError::Stopped(code)) => drop(send.reset(code)),
+            Err(_) => {}
+        }
+        written
+    }
+
+    /// Does not wait until QUIC has got rid of bulk: within QUIC it goes before that.
+    async fn write_urgent(&self, send: &mut SendStream, frame: Bytes) -> Result<(), WriteError> {
+        let head = varint::encode(frame.len() as u64);
+        let bytes = (head.len() + frame.len()) as u64;
+        let mut chunks = [head, frame];
+        let mut write = std::pin::pin!(send.write_all_chunks(&mut chunks));
+        self.window.open(bytes);
+        let in_time = tokio::time::timeout(URGENT_MAX, write.as_mut()).await;
+        self.window.close(bytes);
+        match in_time {
+            Ok(written) => written,
+            Err(_) => write.await,
+        }
+    }
+
+    /// Waits here rather than in QUIC.
+    async fn write_bulk(&self, send: &mut SendStream, mut frame: Bytes) -> Result<(), WriteError> {
+        let head = varint::encode(frame.len() as u64);
+        let first = frame.split_to(self.window.piece().min(frame.len()));
+        self.window.in_turn(send.write_all_chunks(&mut [head, first])).await?;
+        while !frame.is_empty() {
+            let piece = frame.split_to(self.window.piece().min(frame.len()));
+            self.window.in_turn(send.write_all_chunks(&mut [piece])).await?;
+        }
         Ok(())
     }
 
@@ -261,6 +287,12 @@ fn abandon(send: &mut SendStream, recv: &mut RecvStream) {
     let _ = recv.stop(0_u32.into());
 }
 
+/// A length that is allowed, as what memory and the room are counted in.
+fn within(bytes: u64, limit: usize) -> Option<(usize, u32)> {
+    let (bytes, wanted) = (usize::try_from(bytes).ok()?, u32::try_from(bytes).ok()?);
+    (bytes <= limit).then_some((bytes, wanted))
+}
+
 fn stopped(error: &ReadError) -> Received {
     if matches!(error, ReadError::Reset(_)) { Received::End } else { Received::Lost }
 }
@@ -287,31 +319,9 @@ fn reserve(payload: &mut Vec<u8>, piece: usize, bytes: usize) {
     }
 }
 
-async fn write_frame(send: &mut SendStream, frame: Bytes) -> Result<(), WriteError> {
-    let length = u32::try_from(frame.len()).expect("the link has checked the length");
-    let written = send.write_all_chunks(&mut [Bytes::copy_from_slice(&length.to_be_bytes()), frame]).await;
-    if let Err(WriteError::Stopped(code)) = written {
-        // The peer will not read: so QUIC need not keep anything for it either.
-        let _ = send.reset(code);
-    }
-    written
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_all_lengths() {
-        for (channel, length) in
-            [(0, 1), (63, 1), (64, 2), (16_383, 2), (16_384, 4), (1 << 30, 8), ((1 << 30) - 1, 4), (CHANNEL_MAX, 8)]
-        {
-            let name = encode_name(channel);
-            assert_eq!(name.len(), length);
-            assert_eq!(1 << (name[0] >> 6), length);
-            assert_eq!(decode_name(&name), channel);
-        }
-    }
 
     #[test]
     fn memory_grows_with_what_has_come_and_ends_exact() {

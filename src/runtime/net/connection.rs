@@ -4,7 +4,8 @@
 //! One task for the link and one for each channel. All end with the connection, and `Closed` is the last of them all.
 
 use super::channel::{self, CONTROL, Channel, Streams, Violation};
-use super::{CloseCode, LinkFault, endpoint};
+use super::window::SendWindow;
+use super::{CloseCode, Ledger, LinkFault, Volume, endpoint, traffic};
 use crate::proto::link::LinkId;
 use bytes::Bytes;
 use quinn::{ConnectionError, RecvStream, SendStream};
@@ -105,10 +106,12 @@ pub struct Full;
 pub struct LinkStats {
     /// The round trip time, as estimated now.
     pub rtt: Duration,
-    /// Bytes of all UDP datagrams sent.
-    pub bytes_sent: u64,
-    /// Bytes of all UDP datagrams received.
-    pub bytes_received: u64,
+    /// How much may be on its way and not acknowledged, in bytes.
+    pub congestion_window: u64,
+    /// What was sent.
+    pub sent: Volume,
+    /// What was received; of a connection that was accepted, without its first datagram.
+    pub received: Volume,
 }
 
 /// The way to talk to a link. When the last clone is dropped, the link closes.
@@ -117,6 +120,7 @@ pub struct LinkHandle {
     link: LinkId,
     commands: mpsc::Sender<LinkCommand>,
     connection: quinn::Connection,
+    ledger: Ledger,
 }
 
 impl LinkHandle {
@@ -136,7 +140,18 @@ impl LinkHandle {
     /// How the connection is doing.
     pub fn stats(&self) -> LinkStats {
         let stats = self.connection.stats();
-        LinkStats { rtt: stats.path.rtt, bytes_sent: stats.udp_tx.bytes, bytes_received: stats.udp_rx.bytes }
+        let header_bytes = traffic::header_bytes(self.connection.remote_address());
+        let volume = |udp: quinn::UdpStats, frame_bytes| {
+            let wire_bytes = udp.bytes + udp.datagrams * header_bytes;
+            Volume { datagrams: udp.datagrams, wire_bytes, frame_bytes }
+        };
+        let (sent, received) = self.ledger.link();
+        LinkStats {
+            rtt: stats.path.rtt,
+            congestion_window: stats.path.cwnd,
+            sent: volume(stats.udp_tx, sent),
+            received: volume(stats.udp_rx, received),
+        }
     }
 
     /// Where the peer is now: it may move.
@@ -145,25 +160,39 @@ impl LinkHandle {
     }
 }
 
+/// What a link may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinkLimits {
+    /// The longest frame, and all received frames that are still in use.
+    pub frame_bytes_max: usize,
+    /// What QUIC takes to be sent, and holds until the peer has it.
+    pub send_bytes_max: u64,
+}
+
 /// Makes a link of a connection. Which side dialed is known to the connection.
 ///
-/// A frame longer than `frame_bytes_max` closes the link, at either side; and received frames together are never longer
+/// A frame longer than that closes the link, at either side; and received frames together are never longer
 /// than that: the next is read when one has been dropped. All events go to `events`; while it is full the link reads
-/// nothing. All tasks are tracked by `tracker`, and end when the connection does or `cancel` is cancelled. After a cancel, events are delivered only as far as there is room for them.
+/// nothing. All tasks are tracked by `tracker`, and end when the connection does or `cancel` is cancelled. After a cancel,
+/// events are delivered only as far as there is room for them.
 pub fn spawn_link(
     connection: quinn::Connection,
     link: LinkId,
-    frame_bytes_max: usize,
+    limits: LinkLimits,
+    ledger: Ledger,
     events: mpsc::Sender<LinkEvent>,
     tracker: &TaskTracker,
     cancel: CancellationToken,
 ) -> LinkHandle {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let LinkLimits { frame_bytes_max, send_bytes_max } = limits;
     let task = Link {
         id: link,
         connection: connection.clone(),
         frame_bytes_max,
         room: Arc::new(Semaphore::new(frame_bytes_max)),
+        window: Arc::new(SendWindow::new(connection.clone(), send_bytes_max)),
+        ledger: ledger.clone(),
         events,
         tracker: tracker.clone(),
         channels: HashMap::new(),
@@ -172,7 +201,7 @@ pub fn spawn_link(
         control: None,
     };
     tracker.spawn(task.run(commands, cancel));
-    LinkHandle { link, commands: sender, connection }
+    LinkHandle { link, commands: sender, connection, ledger }
 }
 
 struct Link {
@@ -180,6 +209,8 @@ struct Link {
     connection: quinn::Connection,
     frame_bytes_max: usize,
     room: Arc<Semaphore>,
+    window: Arc<SendWindow>,
+    ledger: Ledger,
     events: mpsc::Sender<LinkEvent>,
     tracker: TaskTracker,
     channels: HashMap<u64, Live>,
@@ -372,8 +403,15 @@ impl Link {
     }
 
     fn channel(&self, number: u64) -> Channel {
-        let (events, room) = (self.events.clone(), Arc::clone(&self.room));
-        Channel { link: self.id, number, frame_bytes_max: self.frame_bytes_max, events, room }
+        Channel {
+            link: self.id,
+            number,
+            frame_bytes_max: self.frame_bytes_max,
+            events: self.events.clone(),
+            room: Arc::clone(&self.room),
+            window: Arc::clone(&self.window),
+            ledger: self.ledger.clone(),
+        }
     }
 
     /// For a frame that has no channel any more. In a task of its own, as the link must not wait for room.

@@ -5,10 +5,15 @@
 //! and when all places are taken, the oldest one is given up, since an honest handshake is over within a few round
 //! trips.
 
+use super::limit::LimitedSocket;
+use super::socket::CutSocket;
 use super::tls::{self, CLUSTER_NAME};
-use super::{CloseCode, CutSocket, CutSwitch, Identity, LinkError, LinkFault, Transport};
+use super::traffic::Traffic;
+use super::{
+    CloseCode, CutSwitch, FRAME_BYTES_MAX, Identity, Ledger, LinkError, LinkFault, LinkLimits, Transport, Volume,
+};
 use crate::ReplicaId;
-use quinn::{ConnectionError, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
+use quinn::{AsyncUdpSocket, ConnectionError, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -19,6 +24,10 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 
 /// How many accepted connections may be in their handshake at a time.
 pub const HANDSHAKES_MAX: usize = 64;
+
+/// A handshake that goes on has so many times the time that the first answer has: on a thin link its bytes take longer
+/// than the way.
+const ANSWERED_TIMES: u32 = 3;
 
 /// With more unfinished handshakes than this, newcomers have to prove their address.
 const UNPROVEN_MAX: usize = HANDSHAKES_MAX / 4;
@@ -38,19 +47,61 @@ pub struct Endpoint {
     client: quinn::ClientConfig,
     dial_timeout: Duration,
     handshakes: Mutex<Handshakes>,
+    meter: Meter,
+    send_bytes_max: u64,
+}
+
+/// Tells what has passed the socket of an endpoint, in both directions.
+#[derive(Clone, Debug)]
+pub struct Meter {
+    traffic: Arc<Traffic>,
+    ledger: Ledger,
+}
+
+impl Meter {
+    /// All that was sent: on links, on those that are gone, and to strangers.
+    pub fn sent(&self) -> Volume {
+        self.traffic.sent.volume(self.ledger.node().0)
+    }
+
+    /// All that was received.
+    pub fn received(&self) -> Volume {
+        self.traffic.received.volume(self.ledger.node().1)
+    }
+
+    /// Where a new link counts its frames.
+    pub fn ledger_of_link(&self) -> Ledger {
+        self.ledger.of_link()
+    }
 }
 
 impl Endpoint {
     /// Binds the socket. Must be called within a tokio runtime, which then also drives the endpoint.
     pub fn bind(listen: SocketAddr, identity: &Identity, transport: &Transport, cut: CutSwitch) -> io::Result<Self> {
         let socket = TokioRuntime.wrap_udp_socket(std::net::UdpSocket::bind(listen)?)?;
-        let socket = Arc::new(CutSocket::new(socket, cut));
+        let meter = Meter { traffic: Arc::default(), ledger: Ledger::default() };
+        let socket: Arc<dyn AsyncUdpSocket> = Arc::new(CutSocket::new(socket, cut, Arc::clone(&meter.traffic)));
+        let socket = match transport.upload {
+            limits if limits.is_none() => socket,
+            limits => Arc::new(LimitedSocket::new(socket, limits)),
+        };
         let server = server_config(identity, transport);
         let config = EndpointConfig::default();
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))?;
         let mut client = identity.client();
         client.transport_config(transport.config());
-        Ok(Self { quinn, client, dial_timeout: transport.dial_timeout, handshakes: Mutex::default() })
+        let (dial_timeout, send_bytes_max) = (transport.dial_timeout, transport.send_bytes.into());
+        Ok(Self { quinn, client, dial_timeout, handshakes: Mutex::default(), meter, send_bytes_max })
+    }
+
+    /// What passes its socket.
+    pub fn meter(&self) -> Meter {
+        self.meter.clone()
+    }
+
+    /// What its links may hold.
+    pub fn link_limits(&self) -> LinkLimits {
+        LinkLimits { frame_bytes_max: FRAME_BYTES_MAX, send_bytes_max: self.send_bytes_max }
     }
 
     /// Where it listens; tells the port if it was bound to port 0.
@@ -63,14 +114,33 @@ impl Endpoint {
     /// This node has then checked the other, but not yet the other this one: a node that refuses us is noticed when the
     /// connection is used for the first time. Dropping the future gives the attempt up.
     pub async fn dial(&self, peer: SocketAddr) -> Result<(quinn::Connection, ReplicaId), LinkError> {
-        let fault = match self.quinn.connect_with(self.client.clone(), peer, CLUSTER_NAME) {
-            Ok(connecting) => match established(connecting, self.dial_timeout).await {
-                Ok(dialed) => return Ok(dialed),
-                Err(fault) => fault,
-            },
-            Err(error) => LinkFault::Other(error.to_string()),
+        self.dial_and_tell(peer, || {}).await
+    }
+
+    /// As [`dial`](Self::dial), and tells when the other side has answered: from then on the attempt has more time, and
+    /// another one to the same address would only be in its way.
+    pub async fn dial_and_tell(
+        &self,
+        peer: SocketAddr,
+        answered: impl FnOnce(),
+    ) -> Result<(quinn::Connection, ReplicaId), LinkError> {
+        let result = match self.quinn.connect_with(self.client.clone(), peer, CLUSTER_NAME) {
+            Ok(mut connecting) => {
+                let answer = async { connecting.handshake_data().await.is_ok() };
+                match tokio::time::timeout(self.dial_timeout, answer).await {
+                    Ok(is_good) => {
+                        if is_good {
+                            answered();
+                        }
+                        // What has failed fails again.
+                        established(connecting, self.dial_timeout * ANSWERED_TIMES).await
+                    }
+                    Err(_) => Err(LinkFault::Timeout),
+                }
+            }
+            Err(error) => Err(LinkFault::Other(error.to_string())),
         };
-        Err(LinkError { peer, fault })
+        result.map_err(|fault| LinkError { peer, fault })
     }
 
     /// The next node that has connected, or the next that failed to (which is then already logged); none once the
@@ -79,7 +149,7 @@ impl Endpoint {
         let mut handshakes = self.handshakes.lock().await;
         loop {
             tokio::select! {
-                incoming = self.quinn.accept() => handshakes.begin(incoming?, self.dial_timeout),
+                incoming = self.quinn.accept() => handshakes.begin(incoming?, self.dial_timeout * ANSWERED_TIMES),
                 Some(result) = handshakes.next() => return Some(result),
             }
         }
@@ -157,7 +227,10 @@ async fn handshake(incoming: Incoming, peer: SocketAddr, timeout: Duration) -> R
     match established(incoming, timeout).await {
         Ok((connection, replica)) => Ok((connection, replica, peer)),
         Err(fault) => {
-            tracing::warn!(%peer, reason = %fault, "refused a connection");
+            match fault {
+                LinkFault::GivenUp => tracing::debug!(%peer, reason = %fault, "no connection"),
+                _ => tracing::warn!(%peer, reason = %fault, "refused a connection"),
+            }
             Err(LinkError { peer, fault })
         }
     }

@@ -37,6 +37,9 @@ pub enum LinkFault {
     /// It has no room for another connection.
     #[error("it takes no more connections at present")]
     Busy,
+    /// It gave the attempt up before it was a link: another one of its attempts was answered first.
+    #[error("it gave the attempt up")]
+    GivenUp,
     /// It was restarted and knows nothing of the connection.
     #[error("it was restarted")]
     Restarted,
@@ -82,6 +85,10 @@ fn seen_by_us(code: TransportErrorCode) -> Option<LinkFault> {
 fn told_by_peer(code: TransportErrorCode) -> Option<LinkFault> {
     if code == TransportErrorCode::CONNECTION_REFUSED {
         return Some(LinkFault::Busy);
+    }
+    // In a handshake QUIC hides an application's own reason behind this one.
+    if code == TransportErrorCode::APPLICATION_ERROR {
+        return Some(LinkFault::GivenUp);
     }
     match Alert::from_code(code)? {
         Alert::Certificate | Alert::CertificateRequired => Some(LinkFault::RefusedUs),

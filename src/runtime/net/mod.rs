@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! Secret ──► Identity ──► Endpoint ──dial, accept──► connection ──spawn_link──► LinkHandle  (commands go in)
-//!             (TLS)      (CutSocket)                                            LinkEvent   (events come out)
+//!             (TLS)     (UDP socket)                                            LinkEvent   (events come out)
 //! ```
 //!
 //! A link has channels. Each is one bidirectional stream, opened by the first frame that is sent on it:
@@ -11,31 +11,43 @@
 //! ```text
 //! stream   = channel frame*          from its opener; the other side replies with frame* on the same stream
 //! channel  = QUIC variable-length integer (RFC 9000, section 16)
-//! frame    = length payload          length: 4 bytes, big endian, of the payload
+//! frame    = length payload          length of the payload: again such an integer
 //! ```
 //!
 //! Channel 0 is the control channel: the dialer opens it, and it lives as long as the link. Other channels are numbered
 //! by whoever opens them: the dialer takes odd numbers, the acceptor even ones.
+//!
+//! Bulk waits in the queues of the channels: QUIC takes only what a path is about to carry (`congestion`, `window`), and of
+//! that the control channel goes first. Under QUIC a socket counts all that passes it (`socket`, `traffic`), and may be limited
+//! (`limit`).
 
 mod channel;
+mod congestion;
 mod connection;
 mod endpoint;
 mod error;
+mod limit;
 mod secret;
 mod socket;
 mod tls;
+mod traffic;
 mod transport;
+mod varint;
+mod window;
 
 #[cfg(test)]
 mod tests;
 
 pub use channel::FRAME_BYTES_MAX;
 pub use connection::{
-    CHANNELS_MAX, COMMANDS_MAX, Full, LinkCommand, LinkEvent, LinkHandle, LinkStats, QUEUE_FRAMES_MAX, spawn_link,
+    CHANNELS_MAX, COMMANDS_MAX, Full, LinkCommand, LinkEvent, LinkHandle, LinkLimits, LinkStats, QUEUE_FRAMES_MAX,
+    spawn_link,
 };
-pub use endpoint::{Accepted, Endpoint, HANDSHAKES_MAX};
+pub use endpoint::{Accepted, Endpoint, HANDSHAKES_MAX, Meter};
 pub use error::{LinkError, LinkFault};
+pub use limit::UploadLimits;
 pub use secret::{ParseSecretError, Secret};
-pub use socket::{CutSocket, CutSwitch};
+pub use socket::CutSwitch;
 pub use tls::{ALPN, Identity, TlsError};
+pub use traffic::{Ledger, Volume};
 pub use transport::{CloseCode, Transport};

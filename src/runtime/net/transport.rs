@@ -1,6 +1,8 @@
 //! How links behave on their network: times, and limits on what a peer can make us hold. Not responsible for who may
 //! connect.
 
+use super::UploadLimits;
+use super::congestion::ShortQueue;
 use super::connection::CHANNELS_MAX;
 use quinn::{IdleTimeout, VarInt};
 use std::sync::Arc;
@@ -14,9 +16,9 @@ pub struct Transport {
     pub keep_alive: Duration,
     /// A link that was silent for this long is lost. Both sides use the shorter one of theirs.
     pub idle_timeout: Duration,
-    /// How long one attempt to connect lives, on either side. Within it, the first datagram is sent again after three
-    /// times `initial_rtt`, then after twice that, and so on: several short attempts find a healed network sooner than
-    /// a long one.
+    /// How long an attempt to connect waits for an answer, and a third of what it then has, on either side. Within it, the
+    /// first datagram is sent again after three times `initial_rtt`, then after twice that, and so on: several short
+    /// attempts find a healed network sooner than a long one.
     pub dial_timeout: Duration,
     /// The round trip time to assume before one is measured. Too low costs a few datagrams sent twice.
     pub initial_rtt: Duration,
@@ -24,10 +26,18 @@ pub struct Transport {
     pub stream_receive_bytes: u32,
     /// The same for all channels of a link. Should be several times the above, or a few slow channels stop all others.
     pub receive_bytes: u32,
-    /// How many bytes of a link are held until the peer has them. Times one over the round trip time, it limits
-    /// throughput; and it is what a fresh small frame may have to wait behind.
+    /// How many bytes of a link QUIC holds at most until the peer has them. Times one over the round trip time, it limits
+    /// throughput. On links that carry less it holds less.
     pub send_bytes: u32,
+    /// How many bytes of a new link may be on their way before the first acknowledgement: they come at once, and what is
+    /// more than a thin link takes stands in its queue.
+    pub initial_window: u32,
+    /// How much may leave.
+    pub upload: UploadLimits,
 }
+
+/// What one side sends in a handshake, some of it twice.
+const HANDSHAKE_BYTES: u64 = 5_000;
 
 /// Why a connection was closed, as a number on the wire; the words beside it are for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,20 +62,51 @@ impl Transport {
         Self {
             keep_alive: Duration::from_millis(250),
             idle_timeout: Duration::from_secs(2),
-            dial_timeout: Duration::from_secs(1),
-            initial_rtt: Duration::from_millis(100),
+            // 64 kbit/s and 300 ms there and back take one second to answer. The next attempt comes before a repetition.
+            dial_timeout: Duration::from_millis(1_500),
+            initial_rtt: Duration::from_millis(500),
             stream_receive_bytes: 1 << 20,
             receive_bytes: 8 << 20,
             send_bytes: 2 << 20,
+            initial_window: 12_000,
+            upload: UploadLimits { all: None, each: None },
         }
+    }
+
+    /// For links where each byte counts: a silent link costs a few bytes a second, and is found lost within a minute and a
+    /// half.
+    pub const fn metered() -> Self {
+        Self {
+            keep_alive: Duration::from_secs(20),
+            idle_timeout: Duration::from_secs(90),
+            dial_timeout: Duration::from_secs(10),
+            initial_rtt: Duration::from_millis(1_000),
+            stream_receive_bytes: 256 << 10,
+            receive_bytes: 2 << 20,
+            send_bytes: 512 << 10,
+            initial_window: 4_800,
+            upload: UploadLimits { all: None, each: None },
+        }
+    }
+
+    /// The same with an upload limit, and as much time for a handshake as it then takes.
+    #[must_use]
+    pub fn with_upload(mut self, upload: UploadLimits) -> Self {
+        if let Some(bytes_per_second) = upload.of_link() {
+            let handshake = Duration::from_millis(HANDSHAKE_BYTES * 1_000 / bytes_per_second.max(1));
+            self.dial_timeout = self.dial_timeout.max(handshake * 2);
+        }
+        Self { upload, ..self }
     }
 
     pub(super) fn config(&self) -> Arc<quinn::TransportConfig> {
         let mut config = quinn::TransportConfig::default();
+        let congestion = ShortQueue { initial_window: self.initial_window.into() };
         config
             .keep_alive_interval(Some(self.keep_alive))
             .max_idle_timeout(Some(idle_timeout(self.idle_timeout)))
             .initial_rtt(self.initial_rtt)
+            .congestion_controller_factory(Arc::new(congestion))
             .max_concurrent_bidi_streams(VarInt::from_u32(CHANNELS_MAX as u32))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .stream_receive_window(VarInt::from_u32(self.stream_receive_bytes))
