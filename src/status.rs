@@ -72,8 +72,9 @@ pub struct LinkStatus {
     pub bytes: BytesStatus,
 }
 
-/// Bytes on the wire by purpose, each way: `frames` is what messages took, `transport` all else, with the headers of IP and
-/// UDP. More purposes may come; together they are always all.
+/// Bytes on the wire by purpose, each way: `values` (users' keys and values), `metadata` (what goes with them), `contexts` (who
+/// knows what), `symbols` (finding out what differs), `membership` (the cluster's records), and `transport`: all else, with
+/// the headers of IP and UDP. Together they are all.
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct BytesStatus {

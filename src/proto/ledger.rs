@@ -81,12 +81,6 @@ impl Ledger {
         self.bytes.iter().sum()
     }
 
-    /// Every purpose by its name, and at last `frames`, the sum: for a status.
-    pub fn names(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let purposes = Purpose::ALL.into_iter().map(|purpose| (purpose.name(), self.get(purpose)));
-        purposes.chain([("frames", self.frames())])
-    }
-
     /// Takes in another's counts, as of a link that is gone.
     pub fn join(&mut self, other: &Self) {
         self.bytes.iter_mut().zip(other.bytes).for_each(|(sum, bytes)| *sum += bytes);
@@ -155,9 +149,6 @@ mod tests {
         assert_eq!(ledger.get(Purpose::Membership), 27);
         assert!(ledger.get(Purpose::Contexts) > 16, "one replica by its id: {ledger:?}");
         assert_eq!(ledger.frames(), total as u64);
-        let names: Vec<_> = ledger.names().collect();
-        assert_eq!(names.len(), 6);
-        assert_eq!(names[5], ("frames", total as u64));
     }
 
     #[test]

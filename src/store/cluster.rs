@@ -3,6 +3,7 @@
 use super::{Store, millis};
 use crate::Error;
 use crate::crdt::ReplicaId;
+use crate::proto::ledger::{Ledger, Purpose};
 use crate::proto::link::{LinkId, LinkMode as NodeLinkMode};
 use crate::proto::node::{Difference, Side};
 use crate::runtime::command::Command;
@@ -104,7 +105,7 @@ impl Store {
             context: ContextStatus { replicas, intervals: replicas },
             audit: AuditStatus { context: format!("{:016x}", audit.context), state: format!("{:016x}", audit.state) },
             pending: map.pending() as u64,
-            bytes: bytes_status(self.0.shared.meter.sent(), self.0.shared.meter.received()),
+            bytes: bytes_status(node.ledgers(), self.0.shared.meter.sent(), self.0.shared.meter.received()),
             links,
             dots: DotsStatus { new: received.new, known: received.known, void: received.void },
             storage: self.storage_status(),
@@ -141,7 +142,7 @@ impl Store {
             mode: link_mode(Some(link.mode)).name().to_owned(),
             rtt_ms: rtt.as_secs_f64() * 1000.0,
             lag: link.lag,
-            bytes: bytes_status(sent, received),
+            bytes: bytes_status(link.ledgers, sent, received),
         })
     }
 
@@ -160,13 +161,14 @@ impl Store {
     }
 }
 
-/// All bytes on the wire, by purpose: together they are what a counter outside would show.
-fn bytes_status(sent: Volume, received: Volume) -> BytesStatus {
-    let by_purpose = |volume: Volume| {
-        let purposes = [("frames", volume.frame_bytes), ("transport", volume.transport_bytes())];
-        purposes.into_iter().map(|(purpose, bytes)| (purpose.to_owned(), bytes)).collect()
-    };
-    BytesStatus { sent: by_purpose(sent), received: by_purpose(received) }
+/// By purpose: what the node knows of its frames, and all else that went over the wire.
+fn bytes_status(ledgers: [Ledger; 2], sent: Volume, received: Volume) -> BytesStatus {
+    let [sent, received] = [(ledgers[0], sent), (ledgers[1], received)].map(|(ledger, volume)| {
+        let transport = volume.wire_bytes.saturating_sub(ledger.frames());
+        let purposes = Purpose::ALL.into_iter().map(|purpose| (purpose.name(), ledger.get(purpose)));
+        purposes.chain([("transport", transport)]).map(|(name, bytes)| (name.to_owned(), bytes)).collect()
+    });
+    BytesStatus { sent, received }
 }
 
 fn link_mode(mode: Option<NodeLinkMode>) -> LinkMode {

@@ -55,7 +55,9 @@ fn what_a_sync_takes_is_foretold_within_a_fifth() {
     let foretold = [0, 1].map(|side| told["lacks"][side]["bytes"].as_u64().expect("bytes")).iter().sum::<u64>();
     let frames = |node: &Node| {
         let bytes = node.get("/v1/status").json()["bytes"].clone();
-        ["sent", "received"].iter().filter_map(|way| bytes[way]["frames"].as_u64()).sum::<u64>()
+        let of_frames = ["values", "metadata", "contexts", "symbols", "membership"];
+        let of = |way: &str| of_frames.iter().filter_map(|purpose| bytes[way][*purpose].as_u64()).sum::<u64>();
+        of("sent") + of("received")
     };
     let before = frames(&other);
     assert_eq!(code(&one.run(&["peers", "add", &other.quic])), 0);
