@@ -28,8 +28,10 @@ const KEY_BYTES: usize = 16;
 const ENTRY_BYTES: usize = 60;
 const ENTRY_BYTES_RECONNECT: usize = 80;
 const DIFFERING: usize = 10_000;
-/// Nothing takes so long that is not broken.
-const PATIENCE: Duration = Duration::from_secs(600);
+/// No transfer takes so long that is not broken,
+const PATIENCE: Duration = Duration::from_secs(300);
+/// and nothing else so long.
+const PATIENCE_BRIEF: Duration = Duration::from_secs(60);
 /// A cut link is lost to the `lan` profile after two seconds.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Spellings in which a node may be told to compress nothing, the right one first.
@@ -151,7 +153,11 @@ fn pair(flags: &[&str]) -> Result<Pair, String> {
 
 impl Pair {
     fn agreed(&self) -> Option<Duration> {
-        wait_for(PATIENCE, || linked(&self.a) && linked(&self.b) && agree(&[&self.a, &self.b]))
+        wait_for(PATIENCE, || self.is_agreed())
+    }
+
+    fn is_agreed(&self) -> bool {
+        linked(&self.a) && linked(&self.b) && agree(&[&self.a, &self.b])
     }
 
     /// Both have noticed, and the link is thin when it comes back.
@@ -200,7 +206,7 @@ impl Missed {
                 assert_eq!(pair.a.ask("DELETE", &path, b"").status, 204);
             }
             let forgotten = || pair.a.status()["tombstones"] == 0;
-            wait_for(Duration::from_secs(60), forgotten).ok_or("the deletes are not forgotten")?;
+            wait_for(PATIENCE_BRIEF, forgotten).ok_or("the deletes are not forgotten")?;
         }
         Ok(pair)
     }
@@ -247,7 +253,7 @@ fn fresh_write() {
         clock.write();
         std::thread::sleep(Duration::from_millis(rng.random_range(1_500..2_500)));
     }
-    let all = clock.latencies(PATIENCE / 10).into_iter().map(|latency| latency.map(ms)).collect();
+    let all = clock.latencies(PATIENCE_BRIEF).into_iter().map(|latency| latency.map(ms)).collect();
     spread_of(work, all, "ms", Target::AtMost(limit_ms, limit_ms));
 }
 
@@ -331,7 +337,9 @@ fn fresh_beside_catch_up() {
     };
     let mut clocks = [Clock::new(&pair.a, &pair.b, "fresh"), Clock::new(&pair.b, &pair.a, "back")];
     pair.wan.heal(2);
-    wait_for(PATIENCE, || linked(&pair.a)).expect("a link");
+    if wait_for(PATIENCE_BRIEF, || linked(&pair.a)).is_none() {
+        return row(work, "", "no link", "", target, "NO");
+    }
     let mut next = Instant::now();
     let took = wait_for(PATIENCE, || {
         if Instant::now() >= next {
@@ -343,7 +351,7 @@ fn fresh_beside_catch_up() {
     times("   the catch-up meanwhile", payload_s(), took.map(seconds), Target::None);
     for (clock, from) in clocks.iter().zip(["its sender", "its receiver"]) {
         let mut all: Vec<Option<f64>> =
-            clock.latencies(Duration::from_secs(60)).into_iter().map(|latency| latency.map(ms)).collect();
+            clock.latencies(PATIENCE_BRIEF).into_iter().map(|latency| latency.map(ms)).collect();
         all.sort_by(|a, b| a.unwrap_or(f64::INFINITY).total_cmp(&b.unwrap_or(f64::INFINITY)));
         let at = |part: f64| all[((all.len() as f64 * part).ceil() as usize).clamp(1, all.len()) - 1];
         let work = format!("{work}, at {from}: p99 of {}", all.len());
@@ -391,13 +399,12 @@ fn healed() {
     let wan = Wan::new(3).expect("namespaces");
     let nodes = [1, 2, 3].map(|node| wan.start(node, &[1, 2, 3], &[]));
     let all: Vec<&WanNode> = nodes.iter().collect();
-    let agreed = || wait_for(PATIENCE, || agree(&all)).map(ms);
+    let agreed = || wait_for(PATIENCE_BRIEF, || agree(&all));
     agreed().expect("three nodes agree");
     wan.shape_all(THIN);
     let mut rng = StdRng::seed_from_u64(4);
     let (mut shown, mut settled) = (Vec::new(), Vec::new());
     for round in 0..7 {
-        agreed();
         std::thread::sleep(Duration::from_millis(rng.random_range(2_000..3_000)));
         wan.cut(3);
         std::thread::sleep(Duration::from_secs(5));
@@ -407,8 +414,11 @@ fn healed() {
         wan.heal(3);
         let start = Instant::now();
         let crossed = || nodes[2].has(&format!("here{round}")) && all.iter().all(|n| n.has(&format!("there{round}")));
-        shown.push(wait_for(PATIENCE, crossed).map(ms));
+        shown.push(wait_for(PATIENCE_BRIEF, crossed).map(ms));
         settled.push(agreed().map(|_| ms(start.elapsed())));
+        if settled.last() == Some(&None) {
+            break;
+        }
     }
     let target = Target::AtMost(2_000.0, 2_000.0);
     spread_of("silent cut of 10 s healed: all show all", shown, "ms", Target::None);
@@ -429,9 +439,12 @@ fn reconnection() {
             std::thread::sleep(Duration::from_millis(3_000 + 170 * round as u64));
             let before = pair.wan.counters();
             pair.wan.heal(2);
-            let agreed = pair.agreed();
+            let agreed = wait_for(PATIENCE_BRIEF, || pair.is_agreed());
             let counted = pair.wan.counted_since(&before);
             all.push(agreed.map(|_| sent(&counted) as f64));
+            if agreed.is_none() {
+                break;
+            }
             std::thread::sleep(Duration::from_secs(2));
         }
         spread_of(&format!("reconnection, {differing} of 100k differ: bytes"), all, "B", target);
@@ -490,7 +503,7 @@ fn idle_for(flags: &[&str], during: Duration) -> Result<f64, String> {
     let nodes = [a?, b?, c?];
     let all: Vec<&WanNode> = nodes.iter().collect();
     let meshed = || all.iter().all(|node| node.status()["links"].as_array().is_some_and(|links| links.len() == 2));
-    wait_for(PATIENCE / 10, || meshed() && agree(&all)).ok_or("three nodes do not link or agree")?;
+    wait_for(PATIENCE_BRIEF, || meshed() && agree(&all)).ok_or("three nodes do not link or agree")?;
     wan.shape_all(THIN);
     // What follows a start is not idleness.
     std::thread::sleep(Duration::from_secs(30));
@@ -513,7 +526,9 @@ fn ledger() {
     compare_ledger("the ledger of a node: bytes sent, of those counted", &pair);
     pair.cut();
     pair.wan.heal(2);
-    pair.agreed().expect("they agree");
+    if pair.agreed().is_none() {
+        return row("   after a lost link", "", "no link", "", Target::None, "NO");
+    }
     compare_ledger("   after a lost link", &pair);
 }
 

@@ -9,6 +9,7 @@ use crate::common::{Answer, Process, agent, ask};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -318,15 +319,19 @@ impl WanNode {
         self.process.wait();
     }
 
-    /// What its users' keys below a prefix become, from now on, each with the moment it was heard; until the node ends.
+    /// Changes of its users' keys below a prefix, from now on, each with the moment it was heard; until the node ends.
     pub(crate) fn watch(&self, prefix: &str) -> std::sync::mpsc::Receiver<(String, Instant)> {
         let (tell, heard) = std::sync::mpsc::channel();
-        let config = Agent::config_builder().proxy(None).build();
-        let response = Agent::from(config).get(format!("{}/v1/watch?prefix={prefix}", self.http)).call();
-        let mut lines = BufReader::new(response.expect("an answer").into_body().into_reader());
+        let address = self.http.trim_start_matches("http://");
+        let mut socket = TcpStream::connect(address).expect("a connection");
+        write!(socket, "GET /v1/watch?prefix={prefix} HTTP/1.1\r\nHost: {address}\r\n\r\n").expect("sent");
+        let mut lines = BufReader::new(socket);
         // The first thing that it says is where it begins.
-        let mut first = String::new();
-        lines.read_line(&mut first).expect("a line");
+        let mut line = String::new();
+        while !line.starts_with("id: ") {
+            line.clear();
+            assert!(lines.read_line(&mut line).expect("UTF-8") > 0, "no watch");
+        }
         std::thread::spawn(move || {
             for line in lines.lines().map_while(Result::ok) {
                 let Some(data) = line.strip_prefix("data: ") else { continue };
