@@ -148,6 +148,8 @@ fn pair(flags: &[&str]) -> Result<Pair, String> {
     let (a, b) = (wan.try_start(1, &[2], flags)?, wan.try_start(2, &[1], flags)?);
     let pair = Pair { a, b, wan };
     pair.agreed().ok_or("two nodes that do not agree")?;
+    // Both have dialled, and one of two links goes.
+    std::thread::sleep(Duration::from_secs(2));
     Ok(pair)
 }
 
@@ -401,6 +403,7 @@ fn healed() {
     let all: Vec<&WanNode> = nodes.iter().collect();
     let agreed = || wait_for(PATIENCE_BRIEF, || agree(&all));
     agreed().expect("three nodes agree");
+    std::thread::sleep(Duration::from_secs(2));
     wan.shape_all(THIN);
     let mut rng = StdRng::seed_from_u64(4);
     let (mut shown, mut settled) = (Vec::new(), Vec::new());

@@ -16,6 +16,8 @@ use wan::{Counters, OPEN, THIN, Wan, WanNode, agree, sent, wait_for};
 
 /// Longer than anything here takes on any machine: who waits for it has failed.
 const PATIENCE: Duration = Duration::from_secs(150);
+/// Nodes that start at once dial each other at once, and drop one of two links.
+const SETTLED: Duration = Duration::from_secs(2);
 const IN_MEMORY: &[&str] = &["--in-memory"];
 
 fn seconds(otherwise: u64) -> u64 {
@@ -61,7 +63,7 @@ fn thin_join_what_arrived_before_a_cut_is_not_sent_again() {
     let sources = [1, 3].map(|node| wan.start(node, &[], IN_MEMORY));
     sources.iter().for_each(|source| source.import(&entries(ENTRIES)));
     let thin = wan::Shape { delay_ms: 150, ..THIN };
-    [2, 4].map(|node| wan.shape(node, thin));
+    [2, 4].into_iter().for_each(|node| wan.shape(node, thin));
     let before = wan.counters();
     let [steady, dropped] = [2, 4].map(|node| wan.start(node, &[node - 1], IN_MEMORY));
     wan.flap(4, UP, DOWN);
@@ -93,8 +95,9 @@ fn flapping_link_makes_progress_and_no_storm() {
     let nodes = [1, 2, 3].map(|node| wan.start(node, &[1, 2, 3], IN_MEMORY));
     let all: Vec<&WanNode> = nodes.iter().collect();
     until("three nodes agree", || nodes.iter().all(|node| links(node) == 2) && agree(&all));
+    std::thread::sleep(SETTLED);
     wan.shape_all(THIN);
-    std::thread::sleep(TURN);
+    std::thread::sleep(SETTLED);
 
     let before = wan.counters();
     wan.flap(3, TURN, TURN);
@@ -132,6 +135,7 @@ fn big_value_lets_small_fresh_ones_pass() {
     let Some(wan) = Wan::new(2) else { return };
     let nodes = [1, 2].map(|node| wan.start(node, &[1, 2], IN_MEMORY));
     until("two nodes agree", || nodes.iter().all(|node| links(node) == 1) && agree(&[&nodes[0], &nodes[1]]));
+    std::thread::sleep(SETTLED);
     wan.shape_all(THIN);
     let before = wan.counters();
     nodes[0].put("big", &noise(BIG, 1));
