@@ -123,6 +123,33 @@ fn flapping_link_makes_progress_and_no_storm() {
     assert!((0..turns).all(|turn| nodes[1].has(&format!("here{turn}")) && nodes[1].has(&format!("there{turn}"))));
 }
 
+/// Who dials too often, or for too short a time, fills the link with attempts of which none is finished.
+#[test]
+fn a_lost_link_comes_back_and_is_not_buried_under_attempts() {
+    const LOST_AFTER: Duration = Duration::from_secs(4);
+    let Some(wan) = Wan::new(3) else { return };
+    let nodes = [1, 2, 3].map(|node| wan.start(node, &[1, 2, 3], IN_MEMORY));
+    let all: Vec<&WanNode> = nodes.iter().collect();
+    until("three nodes agree", || nodes.iter().all(|node| links(node) == 2) && agree(&all));
+    std::thread::sleep(SETTLED);
+    wan.shape_all(THIN);
+    wan.cut(3);
+    std::thread::sleep(LOST_AFTER);
+    until("the cut is noticed", || links(&nodes[2]) == 0 && links(&nodes[0]) == 1 && links(&nodes[1]) == 1);
+    nodes[0].put("here", b"x");
+    nodes[2].put("there", b"x");
+
+    let before = wan.counters();
+    wan.heal(3);
+    let back = || nodes.iter().all(|node| links(node) == 2) && agree(&all);
+    let took = wait_for(PATIENCE / 3, back);
+    let counted = wan.counted_since(&before);
+    let dials = counted.iter().map(|node| node.dials).sum::<u64>();
+    figure(&format!("{} B and {dials} attempts until all agree again", sent(&counted)));
+    assert!(took.is_some(), "{dials} attempts to connect, and none in time");
+    assert!(dials <= 20, "{dials} attempts to connect for two links");
+}
+
 fn links(node: &WanNode) -> usize {
     node.status()["links"].as_array().map_or(0, Vec::len)
 }
