@@ -32,8 +32,6 @@ const DIFFERING: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// and nothing else so long.
 const PATIENCE_BRIEF: Duration = Duration::from_secs(60);
-/// A cut link is lost to the `lan` profile after two seconds.
-const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Spellings in which a node may be told to compress nothing, the right one first.
 const UNCOMPRESSED: [&[&str]; 4] =
     [&["--compression", "off"], &["--compression", "none"], &["--compress=false"], &["--no-compression"]];
@@ -166,7 +164,7 @@ impl Pair {
     fn cut(&self) {
         self.wan.shape_all(THIN);
         self.wan.cut(2);
-        wait_for(LOST_AFTER, || !linked(&self.a) && !linked(&self.b)).expect("a cut link is noticed");
+        wait_for(PATIENCE_BRIEF, || !linked(&self.a) && !linked(&self.b)).expect("a cut link is noticed");
     }
 }
 
@@ -373,11 +371,11 @@ fn cuts() {
         Ok(Transfer { s: Some(s), .. }) => *s,
         _ => return refused("the same, link cut every 10 s", target, "the uninterrupted transfer never ended"),
     };
-    let (up, blink, lost) = (Duration::from_secs(10), Duration::from_millis(500), Duration::from_secs(3));
+    let (up, blink, lost) = (Duration::from_secs(10), Duration::from_millis(500), Duration::from_secs(5));
     for (missed, down, work, target) in [
         (&TEXT, blink, "the same text, cut for 0.5 s every 10 s", target),
-        (&TEXT, lost, "the same text, lost for 3 s every 10 s: time up", target),
-        (&FORGOTTEN, lost, "a catch-up, lost for 3 s every 10 s: time up", Target::None),
+        (&TEXT, lost, "the same text, cut for 5 s every 10 s: time up", target),
+        (&FORGOTTEN, lost, "a catch-up, cut for 5 s every 10 s: time up", Target::None),
     ] {
         let pair = match missed.pair(&[]) {
             Ok(pair) => pair,
@@ -462,7 +460,7 @@ fn upload_limit() {
         Ok(pair) => pair,
         Err(reason) => return refused(work, target, &reason),
     };
-    pair.wan.shape_all(Shape { bits_per_s: 10_000_000, delay_ms: 10, loss: 0.0 });
+    pair.wan.shape_all(Shape { bits_per_s: 10_000_000, delay_ms: 10, ..OPEN });
     pair.wan.record();
     pair.a.import(&entries(5_000, ENTRY_BYTES, noise, 7));
     std::thread::sleep(Duration::from_secs(28));

@@ -55,14 +55,15 @@ fn until(what: &str, holds: impl FnMut() -> bool) {
 /// started from the beginning each time would never have them.
 #[test]
 fn thin_join_what_arrived_before_a_cut_is_not_sent_again() {
-    const ENTRIES: u64 = 1_500;
-    const UP: Duration = Duration::from_secs(7);
-    const DOWN: Duration = Duration::from_millis(2_500);
+    const ENTRIES: u64 = 3_000;
+    const UP: Duration = Duration::from_secs(10);
+    const DOWN: Duration = Duration::from_secs(4);
     let Some(wan) = Wan::new(4) else { return };
     // Two pairs that do not know of each other, with the same to send: the links of 2 and 4 are the thin ones.
     let sources = [1, 3].map(|node| wan.start(node, &[], IN_MEMORY));
     sources.iter().for_each(|source| source.import(&entries(ENTRIES)));
-    let thin = wan::Shape { delay_ms: 150, ..THIN };
+    // A queue would not only delay: QUIC waits for longer before it gives up a link that is slow.
+    let thin = wan::Shape { delay_ms: 150, queue_ms: 500, ..THIN };
     [2, 4].into_iter().for_each(|node| wan.shape(node, thin));
     let before = wan.counters();
     let [steady, dropped] = [2, 4].map(|node| wan.start(node, &[node - 1], IN_MEMORY));
@@ -70,17 +71,17 @@ fn thin_join_what_arrived_before_a_cut_is_not_sent_again() {
 
     until("the one with a steady link has all", || agree(&[&sources[0], &steady]));
     let uninterrupted = sent(&wan.counted_since(&before)[..2]);
-    let mut most = 0;
+    let (mut most, mut was_linked, mut lost) = (0, false, 0);
     until("the one with a link that drops has all", || {
-        let keys = dropped.keys();
+        let (keys, is_linked) = (dropped.keys(), links(&dropped) > 0);
         assert!(keys >= most, "it had {most} keys, and now {keys}");
-        most = keys;
+        lost += u32::from(was_linked && !is_linked);
+        (most, was_linked) = (keys, is_linked);
         agree(&[&sources[1], &dropped])
     });
-    let counted = wan.counted_since(&before);
-    let (interrupted, dials) = (sent(&counted[2..]), counted[2].dials + counted[3].dials);
-    figure(&format!("a join: {uninterrupted} B; on a link that drops: {interrupted} B, {dials} attempts to connect"));
-    assert!(dials > 1, "the cuts were too short to matter");
+    let interrupted = sent(&wan.counted_since(&before)[2..]);
+    figure(&format!("a join: {uninterrupted} B; on a link that was lost {lost} times: {interrupted} B"));
+    assert!(lost > 1, "the cuts were too short to matter");
     assert!(
         interrupted as f64 <= 1.35 * uninterrupted as f64,
         "{interrupted} bytes, where an uninterrupted join takes {uninterrupted}"
@@ -101,7 +102,7 @@ fn flapping_link_makes_progress_and_no_storm() {
 
     let before = wan.counters();
     wan.flap(3, TURN, TURN);
-    let turns = seconds(20);
+    let turns = seconds(16);
     for turn in 0..turns {
         nodes[0].put(&format!("here{turn}"), b"x");
         nodes[2].put(&format!("there{turn}"), b"x");

@@ -25,10 +25,10 @@ const HTTP_PORT: u16 = 7480;
 static LABS: AtomicU32 = AtomicU32::new(0);
 
 /// A thin link: 64 kbit/s, and 300 ms there and back for what passes two of them.
-pub(crate) const THIN: Shape = Shape { bits_per_s: 64_000, delay_ms: 75, loss: 0.0 };
+pub(crate) const THIN: Shape = Shape { bits_per_s: 64_000, delay_ms: 75, loss: 0.0, queue_ms: 2_000 };
 
 /// One that hides nothing.
-pub(crate) const OPEN: Shape = Shape { bits_per_s: 0, delay_ms: 0, loss: 0.0 };
+pub(crate) const OPEN: Shape = Shape { bits_per_s: 0, delay_ms: 0, loss: 0.0, queue_ms: 2_000 };
 
 /// What a node's link is like, each way.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +38,8 @@ pub(crate) struct Shape {
     /// One way.
     pub(crate) delay_ms: u64,
     pub(crate) loss: f64,
+    /// What may wait before more is lost.
+    pub(crate) queue_ms: u64,
 }
 
 /// What the switch has counted at a node's link, in IP packets.
@@ -119,8 +121,8 @@ impl Wan {
 
     /// Shapes the link of one node.
     pub(crate) fn shape(&self, node: usize, shape: Shape) {
-        let Shape { bits_per_s, delay_ms, loss } = shape;
-        self.tell(&format!("shape {node} rate={bits_per_s} delay_ms={delay_ms} loss={loss}"));
+        let Shape { bits_per_s, delay_ms, loss, queue_ms } = shape;
+        self.tell(&format!("shape {node} rate={bits_per_s} delay_ms={delay_ms} loss={loss} queue_ms={queue_ms}"));
     }
 
     pub(crate) fn shape_all(&self, shape: Shape) {
