@@ -89,7 +89,7 @@ pub(crate) enum Target {
 }
 
 impl Target {
-    fn verdict(self, figure: f64) -> &'static str {
+    pub(crate) fn verdict(self, figure: f64) -> &'static str {
         let (met, stretched, is_same) = match self {
             Self::AtLeast(target, stretch) => (figure >= target, figure >= stretch, target == stretch),
             Self::AtMost(target, stretch) => (figure <= target, figure <= stretch, target == stretch),
@@ -124,7 +124,7 @@ pub(crate) fn head() {
     println!("| {:-<52} | {:->12} | {:->12} | {:->7} | {:-<16} | ---- |", "", ":", ":", ":", "");
 }
 
-fn row(work: &str, floor: &str, ours: &str, ratio: &str, target: Target, verdict: &str) {
+pub(crate) fn row(work: &str, floor: &str, ours: &str, ratio: &str, target: Target, verdict: &str) {
     println!("| {work:52} | {floor:>12} | {ours:>12} | {ratio:>7} | {:16} | {verdict} |", target.to_string());
 }
 
