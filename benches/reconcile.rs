@@ -19,7 +19,7 @@ const NOW: u64 = 1_700_000_000_000;
 fn main() {
     let count = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000_usize);
     let mut full = OrMap::new(ReplicaId::from(1));
-    (0..count as u64).for_each(|n| drop(full.put(&n.to_be_bytes(), [7; 64], NOW)));
+    (0..count as u64).for_each(|n| _ = full.put(&n.to_be_bytes(), [7; 64], NOW));
     let mut behind = OrMap::new(ReplicaId::from(2));
     let _ = behind.merge(full.delta_since(behind.context()));
     println!("| differences | symbols | each | bytes of all | of the list | questions | CPU sender | CPU receiver |");
@@ -36,7 +36,7 @@ fn one(full: &OrMap, behind: &OrMap, count: usize, differences: usize) {
     while chosen.len() < differences {
         chosen.insert(rng.random_range(0..count as u64));
     }
-    chosen.iter().for_each(|n| drop(from.delete(&n.to_be_bytes(), NOW)));
+    chosen.iter().for_each(|n| _ = from.delete(&n.to_be_bytes(), NOW));
     from.truncate(Retention { keep_ms: 0, count_max: 0, spare_ms: 0 }, NOW);
     let list = encode(&Message::Live(Part { part: from.live_within(from.context()), last: true }), None).len();
 

@@ -197,7 +197,7 @@ async fn slow_reader_takes_no_more_memory_than_a_link_and_holds_up_no_other() {
     }
     agree(&[&scene.victim, &scene.friend]).await;
     let growth = scene.growth("everything, unread", async |_, talk| {
-        let pull = Pull { base: CausalContext::new(), have: DotSet::new(), catch_up: false };
+        let pull = Pull::default();
         let pull = codec::encode(&Message::Pull(pull), None);
         for channel in [1, 3, 5, 7] {
             talk.stream(&on_channel(channel, std::slice::from_ref(&pull))).await;
