@@ -1,7 +1,7 @@
 //! What a node does for a session that has seen more than it has. Not responsible for what is in a token.
 
 use crate::world::START;
-use tidings::proto::codec;
+use tidings::proto::codec::{self, Spoken};
 use tidings::proto::config::NodeConfig;
 use tidings::proto::link::{CONTROL, LinkId};
 use tidings::proto::message::{Hello, Message};
@@ -16,8 +16,27 @@ fn id(number: u64) -> ReplicaId {
     ReplicaId::from(u128::from(number) << 64)
 }
 
+/// What both sides have said after the hellos of `linked_with`.
+fn spoken(node: &Node) -> Spoken {
+    let hello = hello(node, 0);
+    Spoken::after_hellos(&hello, &hello, node.map().context(), node.map().truncated())
+}
+
+fn hello(node: &Node, peer: u64) -> Hello {
+    Hello {
+        cluster: [0; 16],
+        replica: id(peer),
+        boot: peer,
+        name: "peer".into(),
+        address: format!("n{peer}"),
+        audit: node.map().audit(),
+        bound: node.map().bound_sum(),
+        features: 0,
+    }
+}
+
 fn hear(node: &mut Node, link: u64, message: &Message) {
-    let frame = codec::encode(message, None);
+    let frame = codec::encode_control(message, &mut spoken(node));
     node.handle(NOW, Input::Frame { link: LinkId(link), channel: CONTROL, frame });
 }
 
@@ -26,20 +45,9 @@ fn linked_with(peers: &[u64]) -> Node {
     let mut node = Node::new(NodeConfig::new(id(1)), NOW);
     for &peer in peers {
         let address = format!("n{peer}");
-        let connected =
-            Input::Connected { link: LinkId(peer), address: address.clone(), dialed: true, identity: id(peer) };
+        let connected = Input::Connected { link: LinkId(peer), address, dialed: true, identity: id(peer) };
         node.handle(NOW, connected);
-        let audit = node.map().audit();
-        let hello = Hello {
-            cluster: [0; 16],
-            replica: id(peer),
-            boot: peer,
-            name: "peer".into(),
-            address,
-            audit,
-            bound: 0,
-            features: 0,
-        };
+        let hello = hello(&node, peer);
         hear(&mut node, peer, &Message::Hello(hello));
     }
     assert_eq!(pulled_from(&mut node), [0; 0], "there is nothing to pull as yet");
@@ -92,13 +100,14 @@ fn for_a_session_that_has_seen_less_nothing_is_pulled() {
 #[test]
 fn a_dot_that_stands_for_a_context_is_new_each_time_and_told_to_all() {
     let mut node = linked_with(&[2]);
+    let mut said = spoken(&node);
     let mut stand_in = || node.stand_in(NOW).expect("it takes writes");
     let (first, second) = (stand_in(), stand_in());
     assert_eq!(first.dot.counter + 1, second.dot.counter);
     assert!(first.context.contains(first.dot) && !first.context.contains(second.dot));
     assert_eq!(node.map().counts().keys, 1, "nothing was written under it");
     let told = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
-        Output::Send { frame, .. } => codec::decode(&frame, None).ok(),
+        Output::Send { frame, .. } => codec::decode_control(&frame, &mut said).ok(),
         _ => None,
     });
     assert!(matches!(told, Some(Message::Push(delta)) if delta.snapshot().contains(first.dot)));
