@@ -40,11 +40,11 @@ struct Pair {
 }
 
 impl Pair {
-    fn newer(&self) -> LocalDot {
+    fn overwrite(&self) -> LocalDot {
         LocalDot { replica: self.new_replica, counter: self.new_counter }
     }
 
-    fn older(&self) -> LocalDot {
+    fn overwritten(&self) -> LocalDot {
         LocalDot { replica: self.old_replica, counter: self.old_counter }
     }
 }
@@ -75,7 +75,7 @@ impl Replaced {
         let pairs = std::mem::replace(&mut self.pairs, room);
         self.count = 0;
         for pair in pairs.into_iter().filter(|pair| pair.new_counter > 0) {
-            let place = self.place(pair.newer());
+            let place = self.place(pair.overwrite());
             self.count += usize::from(self.pairs[place].new_counter == 0);
             self.pairs[place] = pair;
         }
@@ -83,13 +83,13 @@ impl Replaced {
 
     fn get(&self, new: LocalDot) -> Option<LocalDot> {
         let pair = self.pairs.get(if self.pairs.is_empty() { 0 } else { self.place(new) })?;
-        (pair.newer() == new).then_some(pair.older())
+        (pair.overwrite() == new).then_some(pair.overwritten())
     }
 
     /// What replaced each, in the order of what was replaced. Costs a sort of all that is remembered.
     fn successors(&self) -> Vec<(LocalDot, LocalDot)> {
         let pairs = self.pairs.iter().filter(|pair| pair.new_counter > 0);
-        let mut successors: Vec<_> = pairs.map(|pair| (pair.older(), pair.newer())).collect();
+        let mut successors: Vec<_> = pairs.map(|pair| (pair.overwritten(), pair.overwrite())).collect();
         successors.sort_unstable();
         successors
     }
