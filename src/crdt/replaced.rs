@@ -28,6 +28,8 @@ pub(super) struct Replaced {
     /// None at all before the first overwrite; then a power of two.
     pairs: Vec<Pair>,
     count: usize,
+    /// How many writes have been forgotten since it was last looked through.
+    forgotten: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +80,19 @@ impl Replaced {
             let place = self.place(pair.overwrite());
             self.count += usize::from(self.pairs[place].new_counter == 0);
             self.pairs[place] = pair;
+        }
+    }
+
+    /// So many writes are no longer remembered: of those that are gone nothing need be known.
+    pub(super) fn forget(&mut self, writes: usize, is_live: impl Fn(LocalDot) -> bool) {
+        self.forgotten += writes;
+        if 2 * self.forgotten < self.pairs.len() {
+            return;
+        }
+        let of_live = |pair: &Pair| pair.new_counter > 0 && is_live(pair.overwrite());
+        let pairs: Vec<Pair> = std::mem::take(self).pairs.into_iter().filter(of_live).collect();
+        for pair in pairs {
+            self.note(pair.overwrite(), pair.overwritten());
         }
     }
 

@@ -60,6 +60,7 @@ impl OrMap {
 
     fn drop_all(&mut self, drop: &[LocalDot]) -> usize {
         drop.iter().for_each(|&dot| self.drop_register(dot));
+        self.replaced.forget(drop.len(), |dot| self.index.slot_of(dot).is_some());
         self.give_back_memory();
         drop.len()
     }

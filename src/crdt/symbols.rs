@@ -47,7 +47,7 @@ fn inverse_root(u: u32) -> u64 {
     let i = (mantissa >> 24) as usize - 64;
     let (above, below) = (u64::from(INVERSE_ROOTS[i]), u64::from(INVERSE_ROOTS[i + 1]));
     let fraction = u64::from(mantissa & 0x00ff_ffff);
-    let root = above - ((above - below) * fraction >> 24);
+    let root = above - (((above - below) * fraction) >> 24);
     root << (shift / 2) >> 14
 }
 

@@ -52,6 +52,8 @@ pub(crate) struct Link {
     pub(crate) received: Ledger,
     /// Whether the peer reads compressed frames.
     pub(crate) compresses: bool,
+    /// Until then pushes tell keys: the peer could not find a write that one was named by, and others are likely to follow.
+    pub(crate) keys_until: Instant,
     /// The next pull asks for keys: an entry was named by a write that is not live here.
     pub(crate) by_key: bool,
     /// What the peer is known to have: its context only grows, so this stays true, unless it lost its tail in a crash;
@@ -150,6 +152,7 @@ impl Link {
             sent: Ledger::default(),
             received: Ledger::default(),
             compresses: false,
+            keys_until: now,
             by_key: false,
             known: None,
             pushed: 0,

@@ -5,6 +5,7 @@ use crate::Error;
 use crate::crdt::ReplicaId;
 use crate::proto::ledger::{Ledger, Purpose};
 use crate::proto::link::{LinkId, LinkMode as NodeLinkMode};
+#[cfg(feature = "cli")]
 use crate::proto::node::{Difference, Side};
 use crate::runtime::command::Command;
 use crate::runtime::net::{LinkStats, Volume};
@@ -113,11 +114,13 @@ impl Store {
     }
 
     /// What another node needs to know of this one to say how the two differ. See [`difference`](Self::difference).
+    #[cfg(feature = "cli")]
     pub(crate) fn side(&self) -> Side {
         self.0.shared.node().side()
     }
 
     /// What another node, which has said this of itself, lacks of what this one has. Costs what differs.
+    #[cfg(feature = "cli")]
     pub(crate) fn difference(&self, theirs: &Side) -> Result<Difference, &'static str> {
         self.0.shared.node_mut().difference(theirs)
     }

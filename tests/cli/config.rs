@@ -29,7 +29,7 @@ fn check_names_every_mistake_with_its_place() {
     assert_eq!((code(&output), stdout(&output)), (2, String::new()));
     let (said, path) = (stderr(&output), path.display());
     for expected in [
-        "TIDINGS_PROFILE: \"slow\" is none of: lan\n".to_owned(),
+        "TIDINGS_PROFILE: \"slow\" is none of: lan, metered\n".to_owned(),
         "TIDINGS_SHELL: \"perhaps\" is none of: true, false\n".to_owned(),
         format!("{path}, line 2: unknown key \"data_dri\"; did you mean \"data_dir\"?\n"),
         format!("{path}, line 4: join: invalid type: string \"b:1\", expected a sequence\n"),

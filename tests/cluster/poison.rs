@@ -202,7 +202,7 @@ async fn poison_message_in_a_sync() {
     let mut ahead = Mallory::new(&scene.secret).map();
     ahead.incorporate(&unmade());
     let answers: [(Vec<Bytes>, &str); 7] = [
-        (vec![begin(unmade(), false)], "two nodes run with one replica id"),
+        (vec![begin(unmade(), false)], "a clock that is told twice"),
         (vec![plain(&Message::Chunk(entries(&ahead)))], "two nodes run with one replica id"),
         (vec![plain(&Message::Done { bound: CausalContext::new() })], "Done where the beginning of a pull"),
         (vec![live()], "Live where the beginning of a pull"),
@@ -220,10 +220,11 @@ async fn poison_message_in_a_sync() {
 
     let pull = |base| plain(&Message::Pull(Pull { catch_up: true, ..whole_pull(base) }));
     let more = || plain(&Message::More { symbols: 20, differences: 3 });
-    let asked: [(Vec<Bytes>, &str); 3] = [
+    let asked: [(Vec<Bytes>, &str); 4] = [
         (vec![pull(unmade())], "two nodes run with one replica id"),
         (vec![pull(CausalContext::new()), pull(CausalContext::new())], "Pull where"),
-        (vec![pull(CausalContext::new()), more(), Bytes::from_static(&[99])], "a message of an unknown kind"),
+        (vec![pull(CausalContext::new()), more()], "More where nothing was expected"),
+        (vec![pull(CausalContext::new()), Bytes::from_static(&[99])], "a message of an unknown kind"),
     ];
     for (frames, words) in asked {
         let mallory = Mallory::new(&scene.secret);
@@ -254,7 +255,7 @@ async fn poison_message_that_never_ends() {
     let mut opened = 0;
     for channel in (1..64).step_by(2).chain([0x40]) {
         // The last has half a name; each of the others begins a frame, and leaves it there.
-        let begun: &[u8] = if channel == 0x40 { &[channel] } else { &[channel, 0, 0, 4, 0, 1, 2, 3] };
+        let begun: &[u8] = if channel == 0x40 { &[channel] } else { &[channel, 0x44, 0, 1, 2, 3] };
         let opening = talk.stream(begun);
         opened += usize::from(tokio::time::timeout(Duration::from_secs(1), opening).await.is_ok());
     }

@@ -91,7 +91,7 @@ fn talk(peer: &mut Node, victim: &mut Node, mut anew: bool, heard: &mut Vec<Hear
         let (to_victim, to_peer) = (frames_of(peer), frames_of(victim));
         for (channel, frame) in to_victim {
             let (snapshot, bound) = (peer.map().context().clone(), peer.map().truncated().clone());
-            let begun = (channel != CONTROL).then(|| Begin { snapshot, bound, catch_up: false });
+            let begun = (channel != CONTROL).then_some(Begin { snapshot, bound, catch_up: false });
             heard.push(Heard { channel, frame: frame.clone(), begun, anew: std::mem::take(&mut anew) });
             victim.handle(now(), Input::Frame { link: LINK, channel, frame });
             peer.handle(now(), Input::Sent { link: LINK, channel });

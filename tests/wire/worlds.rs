@@ -141,7 +141,7 @@ pub(crate) fn pull(
     let Message::Pull(request) = carry(Message::Pull(request), None) else { panic!("a pull became something else") };
     let mut sender = sender.clone();
     let mut answers = Sender::new(&mut sender, &request);
-    if sender.context().iter().count() % 2 == 0 {
+    if sender.context().len().is_multiple_of(2) {
         answers = answers.with_batches(Batches { first: 1, never_list: true });
     }
     while let Some(message) = answers.next(&sender) {

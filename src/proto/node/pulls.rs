@@ -9,6 +9,7 @@ use crate::proto::pace::Pace;
 use crate::proto::sync::{Receiver, Sender, Step};
 use crate::proto::time::Instant;
 use bytes::Bytes;
+use std::time::Duration;
 use tracing::{debug, error};
 
 /// A peer may have so many pulls under way on one link: one, and what it has reset but we have not heard of.
@@ -16,7 +17,11 @@ const SENDING_MAX: usize = 4;
 /// Frames of a pull that the transport has not taken: enough to keep it busy, few enough to let fresh entries pass.
 const IN_FLIGHT_MAX: usize = 2;
 
+/// A peer that could not find what a write replaced is told keys for so long.
+const KEYS_FOR: Duration = Duration::from_secs(10);
+
 /// What has become of a message of a pull.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not kept")]
 enum Assembled {
     Message(Message),
     /// It was part of a value, which is kept.
@@ -256,6 +261,9 @@ impl Node {
         state.count_received(&message, frame, 0);
         match message {
             Message::Pull(pull) if !state.sending.contains_key(&channel) => {
+                if pull.by_key {
+                    state.keys_until = self.now.instant + KEYS_FOR;
+                }
                 if state.sending.len() >= SENDING_MAX {
                     return Err("too many pulls at once".to_owned());
                 }

@@ -65,7 +65,12 @@ impl Node {
         let few =
             self.map.context().count_missing_from(&known) <= PUSH_DOTS_MAX && self.map.pending() <= PUSH_PENDING_MAX;
         // A longer one would keep the next ones waiting, that may be small.
-        let delta = few.then(|| self.map.named_delta_within(&known, bytes_max)).flatten();
+        let named = state.keys_until <= self.now.instant;
+        let delta = match named {
+            _ if !few => None,
+            true => self.map.named_delta_within(&known, bytes_max),
+            false => self.map.delta_within(&known, bytes_max),
+        };
         match delta {
             Some(delta) => {
                 self.send(link, CONTROL, &Message::Push(delta), None);

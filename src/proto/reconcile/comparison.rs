@@ -22,7 +22,8 @@ pub(crate) struct Comparison {
     /// Its replicas: of what the sender alone has, only the element is known.
     named: Elements,
     symbols: Vec<Symbol>,
-    granted: u64,
+    /// So many were asked for.
+    asked: u64,
     /// Our own symbols beyond those that are kept, and the kept ones as they were when these were made.
     own: Vec<Symbol>,
     own_with: Option<Sketch>,
@@ -41,6 +42,7 @@ struct Listed {
 
 /// What an offer has led to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not kept")]
 pub(crate) enum Outcome {
     /// More is on its way.
     Waiting,
@@ -56,7 +58,7 @@ impl Comparison {
             within: within.clone(),
             named: Elements::of_context(map.elements().key(), within),
             symbols: Vec::new(),
-            granted: UNASKED_MAX,
+            asked: 0,
             own: Vec::new(),
             own_with: None,
             listed: None,
@@ -92,7 +94,7 @@ impl Comparison {
         self.symbols.extend_from_slice(&more.symbols);
         self.counts.symbols_received += more.symbols.len() as u64;
         let count = self.symbols.len() as u64;
-        if count > self.granted {
+        if count > self.asked.max(UNASKED_MAX) {
             return Err("more symbols than were asked for");
         }
         let sketch = map.sketch_within(&self.within);
@@ -114,8 +116,8 @@ impl Comparison {
             let unchanged = self.own_with.as_ref() == Some(&kept);
             let grown = beyond > self.own.len();
             // A pass over all dots: for what is granted at once, and again only if something has changed meanwhile.
-            if grown || !unchanged && count as u64 >= self.granted {
-                let end = self.granted.max(count as u64);
+            if grown || !unchanged && count as u64 >= self.asked {
+                let end = self.asked.max(count as u64);
                 self.own = map.symbols_within(&self.within, Sketch::KEPT as u64, end);
                 self.own_with = Some(kept.clone());
             } else if !unchanged {
@@ -142,16 +144,16 @@ impl Comparison {
     }
 
     fn ask(&mut self, count: u64, differences: u64) -> Outcome {
-        let dry = count == self.granted || self.granted == UNASKED_MAX;
+        let dry = count >= self.asked;
         let likely = symbols_for(differences);
         let wanted = if dry { likely.max(count + count / 4 + 2) } else { likely };
         if wanted > SYMBOLS_MAX {
-            self.granted = SYMBOLS_MAX;
+            self.asked = SYMBOLS_MAX;
             return self.ask_for_list();
         }
         // Before it has run dry, so that the sender need not wait.
-        if dry || wanted > self.granted && 4 * (self.granted - count) <= self.granted {
-            self.granted = wanted;
+        if dry || wanted > self.asked && 4 * (self.asked - count) <= self.asked {
+            self.asked = wanted;
             return Outcome::Ask(Message::More { symbols: wanted, differences });
         }
         Outcome::Waiting

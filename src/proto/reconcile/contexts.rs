@@ -44,6 +44,7 @@ pub(crate) struct Differ {
 
 /// What finding out has come to.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not kept")]
 pub(crate) enum Differed {
     /// This was told.
     Base(Box<Base>),

@@ -38,6 +38,7 @@ pub struct Sender {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a pull has one, and there are few pulls")]
 enum Stage {
     /// What the receiver has is not clear yet; the question that is to be asked next.
     Differ(Differ, Option<Message>),
