@@ -158,7 +158,6 @@ fn links(node: &WanNode) -> usize {
 
 /// The link takes more than two minutes for it.
 #[test]
-#[ignore = "does not hold yet: cargo test --test thin -- --ignored"]
 fn big_value_lets_small_fresh_ones_pass() {
     const BIG: usize = 1024 * 1024;
     const SMALL: usize = 8;

@@ -355,8 +355,8 @@ impl OrMap {
         }
     }
 
-    /// The same for a small difference: `None` if it takes more than about `bytes_max` (a single entry may), or needs a
-    /// catch-up. Cost: at most the keys that differ, and those bytes.
+    /// The same for a small difference: `None` if it takes more than about `bytes_max`, or needs a catch-up. Cost: at most
+    /// the keys that differ, and those bytes.
     pub fn delta_within(&self, base: &CausalContext, bytes_max: usize) -> Option<Delta> {
         self.delta_of(base, bytes_max, EntriesBuilder::default())
     }
@@ -374,7 +374,7 @@ impl OrMap {
         let nothing = DotSet::new();
         for (key, slot) in self.listed_since(base, &nothing) {
             entries.push_at(self, key, slot);
-            if entries.bytes() > bytes_max && entries.len() > 1 {
+            if entries.bytes() > bytes_max {
                 return None;
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! A frame to be sent is always answered with one `Sent`, whether it was written or the channel was gone: whoever counts
 //! what is outstanding must be able to rely on it. Nothing here trusts a length before the bytes have come; and the frames
-//! of a link that are being read, or have been and are still in use, are together no longer than one may be.
+//! of a link that are being read, or have been and are still in use, are together no longer than one may be, and one more on
+//! the control channel.
 
 use super::varint::{self, Read};
 use super::window::SendWindow;
@@ -105,7 +106,8 @@ pub(super) struct Channel {
     pub(super) number: u64,
     pub(super) frame_bytes_max: usize,
     pub(super) events: mpsc::Sender<LinkEvent>,
-    /// The bytes that frames of the link may still take. A peer with many channels would otherwise fill each of them.
+    /// The bytes that frames may still take. All channels but the control channel share it: a peer with many would otherwise
+    /// fill each of them.
     pub(super) room: Arc<Semaphore>,
     /// The bytes of the link that QUIC holds.
     pub(super) window: Arc<SendWindow>,

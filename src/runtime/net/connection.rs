@@ -163,7 +163,7 @@ impl LinkHandle {
 /// What a link may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkLimits {
-    /// The longest frame, and all received frames that are still in use.
+    /// The longest frame; and all received frames that are still in use, those of the control channel and all others.
     pub frame_bytes_max: usize,
     /// What QUIC takes to be sent, and holds until the peer has it.
     pub send_bytes_max: u64,
@@ -172,7 +172,7 @@ pub struct LinkLimits {
 /// Makes a link of a connection. Which side dialed is known to the connection.
 ///
 /// A frame longer than that closes the link, at either side; and received frames together are never longer
-/// than that: the next is read when one has been dropped. All events go to `events`; while it is full the link reads
+/// than that, those of the control channel apart: the next is read when one has been dropped. All events go to `events`; while it is full the link reads
 /// nothing. All tasks are tracked by `tracker`, and end when the connection does or `cancel` is cancelled. After a cancel,
 /// events are delivered only as far as there is room for them.
 pub fn spawn_link(
@@ -403,12 +403,17 @@ impl Link {
     }
 
     fn channel(&self, number: u64) -> Channel {
+        // Frames of other channels may be kept until one of the control channel has come: the hello.
+        let room = match number {
+            CONTROL => Arc::new(Semaphore::new(self.frame_bytes_max)),
+            _ => Arc::clone(&self.room),
+        };
         Channel {
             link: self.id,
             number,
             frame_bytes_max: self.frame_bytes_max,
             events: self.events.clone(),
-            room: Arc::clone(&self.room),
+            room,
             window: Arc::clone(&self.window),
             ledger: self.ledger.clone(),
         }

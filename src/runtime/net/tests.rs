@@ -233,6 +233,22 @@ async fn a_big_frame_arrives_whole() {
     b.expect_frame(1, &frame).await;
 }
 
+/// What went wrong: the layer above keeps frames that come before the hello, and they had taken the room for it.
+#[tokio::test]
+async fn a_control_frame_is_read_while_all_other_room_is_taken() {
+    let (anna, bert) = two_nodes();
+    let (a, mut b) = anna.linked(&bert).await;
+    a.send(1, vec![1; Side::FRAME_BYTES_MAX]);
+    let kept = b.heard().await;
+    a.send(0, "hello");
+    b.expect_frame(0, b"hello").await;
+    a.send(3, "next");
+    a.send(0, "more");
+    b.expect_frame(0, b"more").await;
+    drop(kept);
+    b.expect_frame(3, b"next").await;
+}
+
 #[tokio::test]
 async fn a_channel_ends_when_both_have_finished_and_its_number_is_free() {
     let (anna, bert) = two_nodes();
