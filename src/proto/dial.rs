@@ -10,6 +10,9 @@ use std::time::Duration;
 /// In a cluster of up to so many others, every alive member is dialled, not only the addresses given.
 pub(crate) const LEARNED_MAX: usize = 8;
 
+/// So many times rarer dials who was dialled before, for the case that the peer cannot reach it any more.
+const CALLED_PATIENCE: u32 = 16;
+
 /// So many addresses are remembered across restarts.
 const REMEMBERED_MAX: usize = 32;
 
@@ -34,16 +37,18 @@ pub(crate) struct Target {
     pub(crate) id: Option<ReplicaId>,
     /// It is this node's own address.
     pub(crate) own: bool,
+    /// The peer has dialled the link that was lost.
+    called: bool,
     next: Instant,
     lost: Instant,
     wait: Duration,
 }
 
 impl Target {
-    /// Between two attempts. Of two nodes that dial each other the one with the lower id does so more often: where both
-    /// dial at once, one handshake of two is for nothing, and on a thin link it holds up the other.
+    /// Between two attempts. Whoever has dialled the link that was lost does so again, and the other seldom: where both dial at
+    /// once, one handshake of two is for nothing, and on a thin link it holds up the other.
     fn redial(&self, config: &NodeConfig) -> Duration {
-        if self.id.is_some_and(|id| config.replica > id) { config.redial * 4 } else { config.redial }
+        if self.called { (config.redial * CALLED_PATIENCE).min(config.redial_max) } else { config.redial }
     }
 }
 
@@ -59,7 +64,16 @@ impl DialTable {
             return new;
         }
         self.version += 1;
-        let target = Target { given, by_hand: false, id, own: false, next: first, lost: first, wait: Duration::ZERO };
+        let target = Target {
+            given,
+            by_hand: false,
+            id,
+            own: false,
+            called: false,
+            next: first,
+            lost: first,
+            wait: Duration::ZERO,
+        };
         self.targets.insert(address.to_owned(), target);
         true
     }
@@ -110,10 +124,10 @@ impl DialTable {
         }
     }
 
-    /// The link to a peer is lost: its addresses are tried anew, soon.
-    pub(crate) fn on_lost(&mut self, id: ReplicaId, now: Instant, config: &NodeConfig) {
+    /// The link to a peer is lost, which it or we had `dialed`: its addresses are tried anew, soon.
+    pub(crate) fn on_lost(&mut self, id: ReplicaId, dialed: bool, now: Instant, config: &NodeConfig) {
         for target in self.targets.values_mut().filter(|target| target.id == Some(id)) {
-            (target.lost, target.wait) = (now, config.redial);
+            (target.called, target.lost, target.wait) = (!dialed, now, config.redial);
             target.next = target.next.max(now + target.redial(config));
         }
     }

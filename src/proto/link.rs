@@ -157,7 +157,7 @@ impl Link {
             known: None,
             pushed: 0,
             announced: 0,
-            control: Pace::default(),
+            control: Pace::of_pushes(),
             push_not_before: now,
             pull: None,
             pull_wanted: false,

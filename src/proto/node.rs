@@ -506,13 +506,16 @@ impl Node {
 
     fn send(&mut self, link: LinkId, channel: u64, message: &Message, begun: Option<&Begin>) {
         let Some(state) = self.links.get_mut(&link) else { return };
-        let (plain, contexts_bytes) = if channel == CONTROL {
-            state.control.on_given(self.now.instant);
-            (codec::encode_control(message, &mut state.said), state.said.contexts_bytes())
-        } else {
-            (codec::encode(message, begun), 0)
+        let (plain, contexts_bytes) = match channel {
+            CONTROL => (codec::encode_control(message, &mut state.said), state.said.contexts_bytes()),
+            _ => (codec::encode(message, begun), 0),
         };
         let plain_bytes = plain.len();
+        let pace = match channel {
+            CONTROL => Some(&mut state.control),
+            _ => state.sending.get_mut(&channel).map(|sending| &mut sending.pace),
+        };
+        pace.into_iter().for_each(|pace| pace.on_given(self.now.instant, plain_bytes));
         let frame = if state.compresses { self.compressor.compress(plain) } else { plain };
         state.sent.add(Carried { message, frame_bytes: frame.len(), plain_bytes, contexts_bytes });
         self.outputs.push_back(Output::Send { link, channel, frame });

@@ -11,28 +11,32 @@ use std::time::Duration;
 const BYTES_MIN: usize = 4 << 10;
 /// The most, so that what is fresh never waits long behind it, and memory is bounded.
 const BYTES_MAX: usize = 64 << 10;
-/// Where it begins.
-const BYTES_FIRST: usize = 16 << 10;
+/// Where what is pushed begins: a fresh value of this length need not be asked for.
+const PUSH_BYTES_FIRST: usize = 16 << 10;
 /// A frame that was taken sooner than this could have been larger,
 const SOON: Duration = Duration::from_millis(50);
 /// and one that took longer than this smaller.
 const LATE: Duration = Duration::from_millis(500);
 
-/// Of one pull, at its sender.
+/// Of one channel, at its sender.
 #[derive(Debug)]
 pub(crate) struct Pace {
     bytes: usize,
-    /// When the frames that the transport has not taken were given to it.
-    given: VecDeque<Instant>,
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self { bytes: BYTES_FIRST, given: VecDeque::new() }
-    }
+    /// When the frames that the transport has not taken were given to it, and how long they were.
+    given: VecDeque<(Instant, usize)>,
 }
 
 impl Pace {
+    /// For a pull: nobody knows the path yet, and what is lost with a link is less than a chunk.
+    pub(crate) fn of_pull() -> Self {
+        Self { bytes: BYTES_MIN, given: VecDeque::new() }
+    }
+
+    /// For what is pushed.
+    pub(crate) fn of_pushes() -> Self {
+        Self { bytes: PUSH_BYTES_FIRST, given: VecDeque::new() }
+    }
+
     /// How many bytes the next chunk may have.
     pub(crate) fn bytes(&self) -> usize {
         self.bytes
@@ -43,16 +47,17 @@ impl Pace {
         self.given.len()
     }
 
-    /// A frame is given to the transport.
-    pub(crate) fn on_given(&mut self, now: Instant) {
-        self.given.push_back(now);
+    /// A frame of so many bytes is given to the transport.
+    pub(crate) fn on_given(&mut self, now: Instant, bytes: usize) {
+        self.given.push_back((now, bytes));
     }
 
     /// The transport has taken the oldest.
     pub(crate) fn on_taken(&mut self, now: Instant) {
-        let Some(given) = self.given.pop_front() else { return };
+        let Some((given, bytes)) = self.given.pop_front() else { return };
         let took = now.since(given);
-        if took < SOON {
+        // That a short one was taken soon says nothing about a long one.
+        if took < SOON && bytes >= self.bytes / 2 {
             self.bytes = (self.bytes * 2).min(BYTES_MAX);
         } else if took > LATE {
             self.bytes = (self.bytes / 2).max(BYTES_MIN);
@@ -70,16 +75,16 @@ mod tests {
 
     #[test]
     fn a_fast_path_gets_large_chunks_and_a_thin_one_small_ones() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of_pull();
         for ms in 0..10 {
-            pace.on_given(at(ms));
+            pace.on_given(at(ms), pace.bytes());
             pace.on_taken(at(ms));
         }
         assert_eq!(pace.bytes(), BYTES_MAX);
         // 8 bytes a millisecond, and one frame always waits behind another.
         let (mut now, mut free) = (0, 0);
         for _ in 0..20 {
-            pace.on_given(at(now));
+            pace.on_given(at(now), pace.bytes());
             free = now.max(free) + pace.bytes() as u64 / 8;
             pace.on_taken(at(free));
             now = free;
@@ -88,9 +93,19 @@ mod tests {
     }
 
     #[test]
+    fn short_frames_say_nothing_about_long_ones() {
+        let mut pace = Pace::of_pull();
+        for ms in 0..10 {
+            pace.on_given(at(ms), 20);
+            pace.on_taken(at(ms));
+        }
+        assert_eq!(pace.bytes(), BYTES_MIN);
+    }
+
+    #[test]
     fn what_was_never_given_is_not_taken() {
-        let mut pace = Pace::default();
+        let mut pace = Pace::of_pushes();
         pace.on_taken(at(1));
-        assert_eq!((pace.bytes(), pace.in_flight()), (BYTES_FIRST, 0));
+        assert_eq!((pace.bytes(), pace.in_flight()), (PUSH_BYTES_FIRST, 0));
     }
 }

@@ -292,7 +292,7 @@ impl Node {
             return;
         }
         info!(peer = %hello.replica, name = hello.name, "link lost");
-        self.dials.on_lost(state.identity, self.now.instant, &self.config);
+        self.dials.on_lost(state.identity, state.dialed, self.now.instant, &self.config);
         if !state.closing {
             self.write_down(state.identity);
         }

@@ -268,7 +268,7 @@ impl Node {
                     return Err("too many pulls at once".to_owned());
                 }
                 let sender = Sender::new(&mut self.map, &pull).with_chunk_entries(self.config.chunk_entries);
-                state.sending.insert(channel, Sending { sender, pace: Pace::default() });
+                state.sending.insert(channel, Sending { sender, pace: Pace::of_pull() });
             }
             message => {
                 // A pull that has been answered, or was reset: what is left of it on the way is nobody's fault.
@@ -299,7 +299,6 @@ impl Node {
             let next = sending.sender.next(&self.map);
             let begun = sending.sender.begin().clone();
             if let Some(message) = &next {
-                sending.pace.on_given(self.now.instant);
                 if matches!(message, Message::Begin(_)) {
                     // All of the snapshot goes with the pull: only what is written from now on is pushed.
                     state.expected = Some(Expected { channel, context: begun.snapshot.clone() });

@@ -15,7 +15,7 @@ const DATAGRAM_BYTES: u64 = 1_200;
 /// It is never bound to less, or a link of a high latency stands still between two acknowledgements.
 pub(super) const BYTES_MIN: u64 = 4 * DATAGRAM_BYTES;
 /// So much may stand in the queue before a link; or so long, where that is more.
-const QUEUE_BYTES: u64 = 4 * DATAGRAM_BYTES;
+const QUEUE_BYTES: u64 = 2 * DATAGRAM_BYTES;
 const QUEUE_TIME: Duration = Duration::from_millis(100);
 
 /// Makes a controller for each connection.

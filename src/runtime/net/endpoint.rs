@@ -1,7 +1,8 @@
 //! One UDP socket that dials and accepts. Not responsible for whom to dial, nor for connections once they stand.
 //!
 //! Strangers can start handshakes without limit, so these run beside each other, and there are two lines of defence:
-//! when several are unfinished, a newcomer must first show that it receives at its address (a retry costs us nothing);
+//! when several are unfinished, or one with the same address, a newcomer must first show that it receives at its address (a
+//! retry costs us nothing);
 //! and when all places are taken, the oldest one is given up, since an honest handshake is over within a few round
 //! trips.
 
@@ -185,7 +186,9 @@ struct Handshakes {
 
 impl Handshakes {
     fn begin(&mut self, incoming: Incoming, timeout: Duration) {
-        if self.oldest_first.len() >= UNPROVEN_MAX && !incoming.remote_address_validated() {
+        let peer = canonical(incoming.remote_address());
+        let crowded = self.oldest_first.len() >= UNPROVEN_MAX || self.is_answered(peer);
+        if crowded && !incoming.remote_address_validated() {
             // It can only fail for an address that has been validated.
             let _ = incoming.retry();
             return;
@@ -193,8 +196,13 @@ impl Handshakes {
         if self.oldest_first.len() >= HANDSHAKES_MAX {
             self.give_up_oldest();
         }
-        let peer = canonical(incoming.remote_address());
         self.oldest_first.push_back((peer, self.tasks.spawn(handshake(incoming, peer, timeout))));
+    }
+
+    /// Whether an answer may be on its way there. Of several attempts of a peer the first is answered in full, and the next ones
+    /// by a few bytes that come after that answer: on a thin link full answers to all would each come too late.
+    fn is_answered(&self, peer: SocketAddr) -> bool {
+        self.oldest_first.iter().any(|(waiting, task)| *waiting == peer && !task.is_finished())
     }
 
     fn give_up_oldest(&mut self) {

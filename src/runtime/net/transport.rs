@@ -62,13 +62,14 @@ impl Transport {
         Self {
             keep_alive: Duration::from_millis(250),
             idle_timeout: Duration::from_secs(2),
-            // 64 kbit/s and 300 ms there and back take one second to answer. The next attempt comes before a repetition.
-            dial_timeout: Duration::from_millis(1_500),
-            initial_rtt: Duration::from_millis(500),
+            // 64 kbit/s and 300 ms there and back take one second to answer, and several who come at once as many. No attempt
+            // repeats itself: the next one is sooner.
+            dial_timeout: Duration::from_millis(4_500),
+            initial_rtt: Duration::from_millis(1_500),
             stream_receive_bytes: 1 << 20,
             receive_bytes: 8 << 20,
             send_bytes: 2 << 20,
-            initial_window: 12_000,
+            initial_window: 4_800,
             upload: UploadLimits { all: None, each: None },
         }
     }
