@@ -94,7 +94,7 @@ impl Scene {
 
 /// The beginning of a frame of the greatest length, as far as anybody takes it.
 async fn write_frame(send: &mut quinn::SendStream, channel: u8, payload: &[u8]) {
-    for mut bytes in [&[channel, 0x81, 0, 0, 0], payload] {
+    for mut bytes in [&[0, channel, 0x81, 0, 0, 0], payload] {
         while !bytes.is_empty() {
             let written = tokio::time::timeout(Duration::from_secs(1), send.write(bytes)).await;
             let Ok(Ok(written)) = written else { return };
@@ -111,7 +111,7 @@ async fn poison_message_takes_no_more_memory_than_a_frame() {
     // A length is no reason to make room.
     let promised = scene.growth("frames that are only promised", async |_, talk| {
         for channel in (1..60).step_by(2) {
-            talk.stream(&[channel, 0x81, 0, 0, 0, 1, 2, 3]).await;
+            talk.stream(&[0, channel, 0x81, 0, 0, 0, 1, 2, 3]).await;
         }
         tokio::time::sleep(Duration::from_millis(300)).await;
     });

@@ -7,9 +7,12 @@
 
 use super::clock::SystemClock;
 use super::command::{Answer, Answered, Command, execute};
-use super::dialing::Dialing;
+use super::dialing::Dials;
 use super::hearing::{Hearing, LOOK_EVERY};
-use super::net::{CloseCode, Endpoint, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, spawn_link};
+use super::net::{
+    CloseCode, Endpoint, Kept as KeptConnection, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, Session,
+    spawn_link,
+};
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
 use crate::crdt::ReplicaId;
@@ -21,7 +24,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, error, info, warn};
@@ -36,12 +39,6 @@ const UNCOMMITTED_MAX: usize = 1 << 16;
 const MEND_EVERY: Duration = Duration::from_secs(1);
 /// How long a closing node waits for its disk: it has promised what it acknowledged only.
 const LAST_COMMIT_MAX: Duration = Duration::from_secs(3);
-/// An answer to the first datagram takes so many round trips, as those datagrams are large and links thin;
-const ANSWER_ROUND_TRIPS: u32 = 3;
-/// no longer than this, as the round trip may have been one beside bulk;
-const ANSWER_MAX: Duration = Duration::from_millis(1_200);
-/// and where it takes no longer than this, attempts need not wait for each other.
-const ANSWER_FAR: Duration = Duration::from_millis(300);
 /// How long a closing node waits for its peers to take what they lack.
 const FLUSH_MAX: Duration = Duration::from_millis(500);
 
@@ -102,8 +99,16 @@ impl Shared {
 
 /// A connection that stands, or an attempt that failed.
 enum Attempt {
-    Connected { connection: quinn::Connection, identity: ReplicaId, address: String, dialed: bool },
+    Connected { connection: quinn::Connection, session: Session, way: Way },
     Failed { address: String, error: String },
+}
+
+/// Where a link leads, and whether this node dialled it.
+#[derive(Clone)]
+struct Way {
+    identity: ReplicaId,
+    address: String,
+    dialed: bool,
 }
 
 pub(crate) struct Driver {
@@ -124,12 +129,9 @@ pub(crate) struct Driver {
     failures: BTreeMap<String, String>,
     /// Signs of life, where they matter, and when the next look is due.
     hearing: Option<(Hearing, tokio::time::Instant)>,
-    /// Where each link leads, and whether this node dialled it.
-    addresses: BTreeMap<LinkId, (String, bool)>,
-    /// The attempts under way to each address.
-    dialing: BTreeMap<String, Arc<Dialing>>,
-    /// Of addresses far away, how long an answer takes, and when the last attempt began.
-    far: BTreeMap<String, (Duration, Option<tokio::time::Instant>)>,
+    /// Each link's; and where its connection will be found when it is lost.
+    ways: BTreeMap<LinkId, (Way, oneshot::Receiver<KeptConnection>)>,
+    dials: Dials,
 }
 
 /// A node's storage and what becomes of its commits; none in memory.
@@ -172,9 +174,8 @@ pub(crate) fn spawn(
         next_link: 0,
         failures: BTreeMap::new(),
         hearing,
-        addresses: BTreeMap::new(),
-        dialing: BTreeMap::new(),
-        far: BTreeMap::new(),
+        ways: BTreeMap::new(),
+        dials: Dials::default(),
     };
     tracker.spawn(driver.run(Inputs { commands, attempts, events, done }));
     shared
@@ -373,67 +374,64 @@ impl Driver {
 
     fn forget_link(&mut self, link: LinkId, reason: &str) {
         let lost = self.shared.links().remove(&link);
-        if let Some((address, _)) = self.addresses.remove(&link) {
-            if let Some(lost) = lost {
-                self.note_distance(&address, lost.stats().rtt);
+        let Some((way, mut kept)) = self.ways.remove(&link) else { return };
+        if let Some(lost) = lost {
+            self.dials.note_distance(&way.address, lost.stats().rtt);
+        }
+        self.report_failure(way.address.clone(), reason.to_owned());
+        if let Ok(kept) = kept.try_recv() {
+            self.keep(kept, way);
+        }
+    }
+
+    /// A connection without a link is waited for, and its address is dialled more rarely.
+    fn keep(&mut self, kept: KeptConnection, way: Way) {
+        let token = self.dials.keep(&way.address, tokio::time::Instant::now());
+        let (attempts, cancel) = (self.attempts.clone(), self.cancel.clone());
+        self.tracker.spawn(async move {
+            let revived = async {
+                if let Some((connection, session)) = kept.revived().await {
+                    debug!(address = way.address, "the connection is heard again");
+                    let _ = attempts.send(Attempt::Connected { connection, session, way }).await;
+                }
+                drop(token);
+            };
+            tokio::select! {
+                () = revived => {}
+                () = cancel.cancelled() => {}
             }
-            self.report_failure(address, reason.to_owned());
-        }
-    }
-
-    /// An address that was far away will be so again: an attempt to reach it has some time before the next is made.
-    fn note_distance(&mut self, address: &str, rtt: Duration) {
-        let answer = (rtt * ANSWER_ROUND_TRIPS).min(ANSWER_MAX);
-        if self.far.len() >= ROUND_INPUTS_MAX {
-            self.far.clear();
-        }
-        if answer >= ANSWER_FAR {
-            self.far.insert(address.to_owned(), (answer, None));
-        } else {
-            self.far.remove(address);
-        }
-    }
-
-    /// Whether an attempt has begun that may yet be answered.
-    fn is_awaiting_answer(&mut self, address: &str) -> bool {
-        let Some((answer, begun)) = self.far.get_mut(address) else { return false };
-        let now = tokio::time::Instant::now();
-        if begun.is_some_and(|begun| now < begun + *answer) {
-            return true;
-        }
-        *begun = Some(now);
-        false
+        });
     }
 
     fn on_attempt(&mut self, attempt: Attempt) {
-        if let Attempt::Failed { address, .. } | Attempt::Connected { address, dialed: true, .. } = &attempt {
-            // Whatever has become of the one that was answered, the next one may be another.
-            if self.dialing.get(address).is_some_and(|dialing| dialing.is_answered()) {
-                self.dialing.remove(address);
-            }
+        match &attempt {
+            Attempt::Failed { address, .. } => self.dials.on_failed(address),
+            Attempt::Connected { way, .. } => self.dials.on_connected(&way.address),
         }
         match attempt {
             Attempt::Failed { address, error } => self.report_failure(address, error),
             // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends
             // cannot each keep the link that the other closes.
-            Attempt::Connected { connection, address, dialed: true, .. } if self.has_dialed(&address) => {
+            Attempt::Connected { connection, way, .. } if way.dialed && self.has_dialed(&way.address) => {
                 connection.close(CloseCode::Done.into(), DUPLICATE.as_bytes());
             }
-            Attempt::Connected { connection, identity, address, dialed } => {
+            Attempt::Connected { connection, session, way } => {
                 self.next_link += 1;
                 let link = LinkId(self.next_link);
                 let (events, cancel) = (self.events.clone(), self.cancel.child_token());
                 let (limits, ledger) = (self.endpoint.link_limits(), self.shared.meter.ledger_of_link());
-                let handle = spawn_link(connection, link, limits, ledger, events, &self.tracker, cancel);
+                let (handle, kept) =
+                    spawn_link(connection, session, link, limits, ledger, events, &self.tracker, cancel);
                 self.shared.links().insert(link, handle);
-                self.addresses.insert(link, (address.clone(), dialed));
+                self.ways.insert(link, (way.clone(), kept));
+                let Way { identity, address, dialed } = way;
                 self.round(|node, now| node.handle(now, Input::Connected { link, address, dialed, identity }));
             }
         }
     }
 
     fn has_dialed(&self, address: &str) -> bool {
-        self.addresses.values().any(|(known, dialed)| *dialed && known == address)
+        self.ways.values().any(|(way, _)| way.dialed && way.address == address)
     }
 
     /// Once for each address and reason: a peer that stays away is tried for ever.
@@ -473,18 +471,17 @@ impl Driver {
     }
 
     fn dial(&mut self, address: String) {
-        self.dialing.retain(|_, dialing| Arc::strong_count(dialing) > 1);
-        let dialing = self.dialing.entry(address.clone()).or_default().clone();
-        if dialing.is_answered() || self.is_awaiting_answer(&address) {
-            return;
-        }
+        let Some(dialing) = self.dials.begin(&address, tokio::time::Instant::now()) else { return };
         let (endpoint, attempts) = (self.endpoint.clone(), self.attempts.clone());
         let cancel = self.cancel.clone();
         self.tracker.spawn(async move {
             let number = dialing.begin();
             let attempt = async {
                 match dial_any(&endpoint, &address, || dialing.answer(number)).await {
-                    Ok((connection, identity)) => Attempt::Connected { connection, identity, address, dialed: true },
+                    Ok((connection, identity)) => {
+                        let way = Way { identity, address, dialed: true };
+                        Attempt::Connected { connection, session: Session::default(), way }
+                    }
                     Err(error) => Attempt::Failed { address, error },
                 }
             };
@@ -560,7 +557,8 @@ async fn accept(endpoint: Arc<Endpoint>, attempts: mpsc::Sender<Attempt>) {
     while let Some(accepted) = endpoint.accept().await {
         // A refused stranger has been logged by the endpoint.
         let Ok((connection, identity, address)) = accepted else { continue };
-        let attempt = Attempt::Connected { connection, identity, address: address.to_string(), dialed: false };
+        let way = Way { identity, address: address.to_string(), dialed: false };
+        let attempt = Attempt::Connected { connection, session: Session::default(), way };
         if attempts.send(attempt).await.is_err() {
             return;
         }

@@ -123,7 +123,7 @@ impl Talk {
 
 /// What a stream of that channel (below 64) begins with.
 pub fn on_channel(channel: u8, frames: &[Bytes]) -> Vec<u8> {
-    [vec![channel], framed(frames)].concat()
+    [vec![0, channel], framed(frames)].concat()
 }
 
 fn framed(frames: &[Bytes]) -> Vec<u8> {

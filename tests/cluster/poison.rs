@@ -160,14 +160,14 @@ async fn poison_message_under_a_false_name() {
 async fn poison_message_below_the_frames() {
     let scene = Scene::set().await;
     let streams: [(Vec<u8>, &str); 4] = [
-        (vec![0, 0xbf, 0xff, 0xff, 0xff], "a frame of 1073741823 bytes on channel 0"),
-        (vec![1, 0x81, 0, 0, 0x01], "a frame of 16777217 bytes on channel 1"),
-        (vec![2], "a stream for channel 2, which is not the opener's to number"),
-        (vec![0xc0, 0, 0, 0, 0, 0, 1, 0], "a stream for channel 256"),
+        (vec![0, 0, 0xbf, 0xff, 0xff, 0xff], "a frame of 1073741823 bytes on channel 0"),
+        (vec![0, 1, 0x81, 0, 0, 0x01], "a frame of 16777217 bytes on channel 1"),
+        (vec![0, 2], "a stream for channel 2, which is not the opener's to number"),
+        (vec![0, 0xc0, 0, 0, 0, 0, 0, 1, 0], "a stream for channel 256"),
     ];
     for greeted in [false, true] {
         for (bytes, words) in &streams {
-            if greeted && bytes[0] == 0 {
+            if greeted && bytes[1] == 0 {
                 continue;
             }
             let mallory = Mallory::new(&scene.secret);

@@ -35,6 +35,8 @@ pub(super) enum Violation {
     NoChannel,
     #[error("a stream for channel {0}, which is not the opener's to number")]
     NotYours(u64),
+    #[error("a stream of session {0}, which is the dialer's to begin")]
+    NotYourSession(u64),
     #[error("a second stream for channel {0}")]
     Reused(u64),
     #[error("a frame of {bytes} bytes on channel {channel}, more than {limit}")]
@@ -68,13 +70,18 @@ impl Streams {
     }
 }
 
-/// The channel that the opener of a stream has named; none if the stream was abandoned before that, or is lost.
-pub(super) async fn read_name(recv: &mut RecvStream) -> Result<Option<u64>, Violation> {
-    match varint::read(recv).await {
-        Read::Number(channel) => Ok(Some(channel)),
-        Read::End | Read::Cut => Err(Violation::NoChannel),
-        Read::Lost(_) => Ok(None),
+/// The session and the channel that the opener of a stream has named; none if the stream was abandoned before that, or is
+/// lost.
+pub(super) async fn read_name(recv: &mut RecvStream) -> Result<Option<(u64, u64)>, Violation> {
+    let mut name = [0; 2];
+    for number in &mut name {
+        match varint::read(recv).await {
+            Read::Number(read) => *number = read,
+            Read::End | Read::Cut => return Err(Violation::NoChannel),
+            Read::Lost(_) => return Ok(None),
+        }
     }
+    Ok(Some((name[0], name[1])))
 }
 
 /// What is still to be sent. Knows of the frame that was taken but not yet reported, as a reset may come between.
@@ -94,8 +101,10 @@ impl Outbox {
 /// What came from the peer.
 enum Received {
     Frame(Bytes),
-    /// The peer finished or reset its side.
+    /// The peer finished its side.
     End,
+    /// The peer reset its side.
+    Reset,
     /// The connection is lost.
     Lost,
 }
@@ -103,6 +112,7 @@ enum Received {
 /// The task of one channel: reads and writes beside each other, so that neither waits for the other.
 pub(super) struct Channel {
     pub(super) link: LinkId,
+    pub(super) session: u64,
     pub(super) number: u64,
     pub(super) frame_bytes_max: usize,
     pub(super) events: mpsc::Sender<LinkEvent>,
@@ -112,6 +122,8 @@ pub(super) struct Channel {
     /// The bytes of the link that QUIC holds.
     pub(super) window: Arc<SendWindow>,
     pub(super) ledger: Ledger,
+    /// Cancelled when the peer has ended the session.
+    pub(super) over: CancellationToken,
 }
 
 /// A payload, and the room that it takes until nobody uses it any more.
@@ -176,7 +188,11 @@ impl Channel {
                     self.tell(LinkEvent::Frame { link: self.link, channel: self.number, frame }).await;
                 }
                 Received::End if self.number == CONTROL => return Err(Violation::ControlEnded),
-                Received::End => {
+                Received::Reset if self.number == CONTROL => {
+                    self.over.cancel();
+                    return Ok(());
+                }
+                Received::End | Received::Reset => {
                     self.tell(LinkEvent::Ended { link: self.link, channel: self.number }).await;
                     return Ok(());
                 }
@@ -209,7 +225,7 @@ impl Channel {
     }
 
     async fn write(&self, send: &mut SendStream, opener: bool, outbox: &mut Outbox) -> Result<(), Violation> {
-        let mut open = !opener || send.write_chunk(varint::encode(self.number)).await.is_ok();
+        let mut open = !opener || self.write_name(send).await.is_ok();
         while let Some(frame) = outbox.next().await {
             open = open && self.write_frame(send, frame).await.is_ok();
             self.tell(self.sent()).await;
@@ -218,6 +234,10 @@ impl Channel {
         // A stream that was stopped has nothing to finish.
         let _ = send.finish();
         Ok(())
+    }
+
+    async fn write_name(&self, send: &mut SendStream) -> Result<(), WriteError> {
+        send.write_all_chunks(&mut [varint::encode(self.session), varint::encode(self.number)]).await
     }
 
     async fn write_frame(&self, send: &mut SendStream, frame: Bytes) -> Result<(), WriteError> {
@@ -284,7 +304,7 @@ impl Channel {
 }
 
 /// Tells the peer that we neither send nor read any more. Either may be over already.
-fn abandon(send: &mut SendStream, recv: &mut RecvStream) {
+pub(super) fn abandon(send: &mut SendStream, recv: &mut RecvStream) {
     let _ = send.reset(0_u32.into());
     let _ = recv.stop(0_u32.into());
 }
@@ -296,7 +316,7 @@ fn within(bytes: u64, limit: usize) -> Option<(usize, u32)> {
 }
 
 fn stopped(error: &ReadError) -> Received {
-    if matches!(error, ReadError::Reset(_)) { Received::End } else { Received::Lost }
+    if matches!(error, ReadError::Reset(_)) { Received::Reset } else { Received::Lost }
 }
 
 /// The payload; none if the stream ends before. Each frame has memory of its own: one kept for long must not keep its

@@ -4,11 +4,13 @@
 //! One task for the link and one for each channel. All end with the connection, and `Closed` is the last of them all.
 
 use super::channel::{self, CONTROL, Channel, Streams, Violation};
+use super::session::{Kept, Session};
 use super::window::SendWindow;
 use super::{CloseCode, Ledger, LinkFault, Volume, endpoint, traffic};
 use crate::proto::link::LinkId;
 use bytes::Bytes;
 use quinn::{ConnectionError, RecvStream, SendStream};
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -30,6 +33,10 @@ pub const QUEUE_FRAMES_MAX: usize = 256;
 
 /// Room for the channels of both sides, and for as many that are over but have not yet been able to say so.
 const TASKS_MAX: usize = 4 * CHANNELS_MAX;
+
+/// A silence is so many looks without a datagram. Looks are counted, time is not read: while this process itself does not
+/// run, no peer is silent.
+const SILENT_LOOKS: u32 = 8;
 
 /// What a link can be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +108,7 @@ pub enum LinkEvent {
 #[error("the link is not keeping up with its commands")]
 pub struct Full;
 
-/// What is known about a connection, counted since it stands.
+/// What is known about a link, counted since it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LinkStats {
     /// The round trip time, as estimated now.
@@ -120,6 +127,8 @@ pub struct LinkHandle {
     link: LinkId,
     commands: mpsc::Sender<LinkCommand>,
     connection: quinn::Connection,
+    /// What the connection had sent and received before.
+    before: (quinn::UdpStats, quinn::UdpStats),
     ledger: Ledger,
 }
 
@@ -141,16 +150,16 @@ impl LinkHandle {
     pub fn stats(&self) -> LinkStats {
         let stats = self.connection.stats();
         let header_bytes = traffic::header_bytes(self.connection.remote_address());
-        let volume = |udp: quinn::UdpStats, frame_bytes| {
-            let wire_bytes = udp.bytes + udp.datagrams * header_bytes;
-            Volume { datagrams: udp.datagrams, wire_bytes, frame_bytes }
+        let volume = |udp: quinn::UdpStats, before: quinn::UdpStats, frame_bytes| {
+            let datagrams = udp.datagrams - before.datagrams;
+            Volume { datagrams, wire_bytes: udp.bytes - before.bytes + datagrams * header_bytes, frame_bytes }
         };
         let (sent, received) = self.ledger.link();
         LinkStats {
             rtt: stats.path.rtt,
             congestion_window: stats.path.cwnd,
-            sent: volume(stats.udp_tx, sent),
-            received: volume(stats.udp_rx, received),
+            sent: volume(stats.udp_tx, self.before.0, sent),
+            received: volume(stats.udp_rx, self.before.1, received),
         }
     }
 
@@ -167,6 +176,8 @@ pub struct LinkLimits {
     pub frame_bytes_max: usize,
     /// What QUIC takes to be sent, and holds until the peer has it.
     pub send_bytes_max: u64,
+    /// After which silence the link is lost, though its connection may be kept.
+    pub silence: Duration,
 }
 
 /// Makes a link of a connection. Which side dialed is known to the connection.
@@ -175,20 +186,28 @@ pub struct LinkLimits {
 /// than that, those of the control channel apart: the next is read when one has been dropped. All events go to `events`; while it is full the link reads
 /// nothing. All tasks are tracked by `tracker`, and end when the connection does or `cancel` is cancelled. After a cancel,
 /// events are delivered only as far as there is room for them.
+///
+/// The receiver has the connection once `Closed` has been reported, if the connection may yet carry another link.
 pub fn spawn_link(
     connection: quinn::Connection,
+    session: Session,
     link: LinkId,
     limits: LinkLimits,
     ledger: Ledger,
     events: mpsc::Sender<LinkEvent>,
     tracker: &TaskTracker,
     cancel: CancellationToken,
-) -> LinkHandle {
+) -> (LinkHandle, oneshot::Receiver<Kept>) {
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
-    let LinkLimits { frame_bytes_max, send_bytes_max } = limits;
+    let (kept_sender, kept) = oneshot::channel();
+    let LinkLimits { frame_bytes_max, send_bytes_max, silence } = limits;
+    let stats = connection.stats();
     let task = Link {
         id: link,
         connection: connection.clone(),
+        session: session.number,
+        over: CancellationToken::new(),
+        silence,
         frame_bytes_max,
         room: Arc::new(Semaphore::new(frame_bytes_max)),
         window: Arc::new(SendWindow::new(connection.clone(), send_bytes_max)),
@@ -197,16 +216,21 @@ pub fn spawn_link(
         tracker: tracker.clone(),
         channels: HashMap::new(),
         channels_opened: 0,
+        arrivals: JoinSet::new(),
         tasks: JoinSet::new(),
         control: None,
     };
-    tracker.spawn(task.run(commands, cancel));
-    LinkHandle { link, commands: sender, connection, ledger }
+    tracker.spawn(task.run(session, commands, kept_sender, cancel));
+    (LinkHandle { link, commands: sender, connection, before: (stats.udp_tx, stats.udp_rx), ledger }, kept)
 }
 
 struct Link {
     id: LinkId,
     connection: quinn::Connection,
+    session: u64,
+    /// The peer has ended the session.
+    over: CancellationToken,
+    silence: Duration,
     frame_bytes_max: usize,
     room: Arc<Semaphore>,
     window: Arc<SendWindow>,
@@ -215,6 +239,8 @@ struct Link {
     tracker: TaskTracker,
     channels: HashMap<u64, Live>,
     channels_opened: u64,
+    /// Streams that have not said yet which channel they are.
+    arrivals: JoinSet<Outcome>,
     tasks: JoinSet<Outcome>,
     /// Where the control channel waits for the stream that the dialer opens.
     control: Option<oneshot::Sender<(SendStream, RecvStream)>>,
@@ -232,7 +258,7 @@ struct Live {
 /// What a task of the link came to.
 enum Outcome {
     /// The peer opened a stream.
-    Arrived { channel: u64, send: SendStream, recv: RecvStream },
+    Arrived { session: u64, channel: u64, send: SendStream, recv: RecvStream },
     /// A channel is over.
     Over { channel: u64, serial: u64 },
     /// The peer broke the rules.
@@ -244,6 +270,10 @@ enum Outcome {
 /// Why a link ends.
 enum End {
     Lost(ConnectionError),
+    /// Nothing was heard for long: the connection may come back to life.
+    Silent,
+    /// The peer has ended the session, as it heard nothing; and may have begun the next one.
+    Over(Option<Session>),
     Broken(Violation),
     /// A fault of the layer above.
     Misused(String),
@@ -253,14 +283,33 @@ enum End {
 }
 
 impl Link {
-    async fn run(mut self, mut commands: mpsc::Receiver<LinkCommand>, cancel: CancellationToken) {
+    async fn run(
+        mut self,
+        session: Session,
+        mut commands: mpsc::Receiver<LinkCommand>,
+        kept: oneshot::Sender<Kept>,
+        cancel: CancellationToken,
+    ) {
         if !self.is_dialer() {
             self.expect_control();
         }
-        let end = self.serve(&mut commands, &cancel).await;
+        let mut end = match session.first.map(|(channel, send, recv)| self.on_arrival(channel, send, recv)) {
+            Some(Err(violation)) => End::Broken(violation),
+            _ => self.serve(&mut commands, &cancel).await,
+        };
         drop(commands);
+        let heard = matches!(end, End::Over(_));
+        let next = match &mut end {
+            End::Over(next) => next.take(),
+            _ => None,
+        };
+        let is_kept = matches!(end, End::Silent | End::Over(_));
         let reason = self.close(end);
         self.wind_up(&cancel).await;
+        if is_kept {
+            // Nobody may be interested.
+            let _ = kept.send(Kept { connection: self.connection.clone(), session: self.session, heard, next });
+        }
         tokio::select! {
             biased;
             _ = self.events.send(LinkEvent::Closed { link: self.id, reason }) => {}
@@ -269,13 +318,24 @@ impl Link {
     }
 
     async fn serve(&mut self, commands: &mut mpsc::Receiver<LinkCommand>, cancel: &CancellationToken) -> End {
+        let mut looks = tokio::time::interval(self.silence / SILENT_LOOKS);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut heard, mut silent_looks) = (0, 0);
         loop {
             let step = tokio::select! {
+                _ = looks.tick() => {
+                    let datagrams = self.connection.stats().udp_rx.datagrams;
+                    silent_looks = if heard == datagrams { silent_looks + 1 } else { 0 };
+                    heard = datagrams;
+                    if silent_looks >= SILENT_LOOKS { Err(End::Silent) } else { Ok(()) }
+                }
+                () = self.over.cancelled() => Err(End::Over(None)),
                 () = cancel.cancelled() => Err(End::Cancelled),
                 () = self.events.closed() => Err(End::Cancelled),
                 error = self.connection.closed() => Err(End::Lost(error)),
                 command = commands.recv() => command.map_or(Err(End::Cancelled), |command| self.on_command(command)),
-                stream = self.connection.accept_bi(), if self.tasks.len() < TASKS_MAX => self.on_stream(stream),
+                stream = self.connection.accept_bi(), if self.tasks.len() + self.arrivals.len() < TASKS_MAX => self.on_stream(stream),
+                Some(outcome) = self.arrivals.join_next() => self.on_outcome(outcome),
                 Some(outcome) = self.tasks.join_next() => self.on_outcome(outcome),
             };
             if let Err(end) = step {
@@ -341,18 +401,29 @@ impl Link {
         let (send, mut recv) = stream.map_err(End::Lost)?;
         let arrival = async move {
             match channel::read_name(&mut recv).await {
-                Ok(Some(channel)) => Outcome::Arrived { channel, send, recv },
+                Ok(Some((session, channel))) => Outcome::Arrived { session, channel, send, recv },
                 Ok(None) => Outcome::Nothing,
                 Err(violation) => Outcome::Broken(violation),
             }
         };
-        self.tasks.spawn(self.tracker.track_future(arrival));
+        self.arrivals.spawn(self.tracker.track_future(arrival));
         Ok(())
     }
 
     fn on_outcome(&mut self, outcome: Result<Outcome, JoinError>) -> Result<(), End> {
         match outcome.map_err(|panic| End::Misused(panic.to_string()))? {
-            Outcome::Arrived { channel, send, recv } => self.on_arrival(channel, send, recv).map_err(End::Broken),
+            Outcome::Arrived { session, channel, mut send, mut recv } => match session.cmp(&self.session) {
+                Ordering::Equal => self.on_arrival(channel, send, recv).map_err(End::Broken),
+                // Left from a session that is over.
+                Ordering::Less => {
+                    channel::abandon(&mut send, &mut recv);
+                    Ok(())
+                }
+                Ordering::Greater if self.is_dialer() => Err(End::Broken(Violation::NotYourSession(session))),
+                Ordering::Greater => {
+                    Err(End::Over(Some(Session { number: session, first: Some((channel, send, recv)) })))
+                }
+            },
             Outcome::Over { channel, serial } => {
                 self.on_over(channel, serial);
                 Ok(())
@@ -410,12 +481,14 @@ impl Link {
         };
         Channel {
             link: self.id,
+            session: self.session,
             number,
             frame_bytes_max: self.frame_bytes_max,
             events: self.events.clone(),
             room,
             window: Arc::clone(&self.window),
             ledger: self.ledger.clone(),
+            over: self.over.clone(),
         }
     }
 
@@ -438,10 +511,16 @@ impl Link {
         if channel == CONTROL { self.is_dialer() } else { (channel % 2 == 1) == self.is_dialer() }
     }
 
-    /// Closes the connection, unless it is closed, and says why in words.
+    /// Closes the connection, unless it is closed or kept, and says why in words.
     fn close(&mut self, end: End) -> String {
+        self.arrivals.abort_all();
         let (code, told, reason) = match end {
             End::Lost(error) => return LinkFault::from(&error).to_string(),
+            End::Silent | End::Over(_) => {
+                // So the peer learns of it, if it has noticed nothing.
+                self.channels.values().for_each(|live| live.reset.cancel());
+                return LinkFault::Timeout.to_string();
+            }
             End::Broken(violation) => {
                 (CloseCode::Broken, violation.to_string(), format!("the peer broke the protocol: {violation}"))
             }
@@ -460,6 +539,7 @@ impl Link {
     async fn wind_up(&mut self, cancel: &CancellationToken) {
         self.channels.clear();
         self.control = None;
+        self.arrivals.shutdown().await;
         let drained = async { while self.tasks.join_next().await.is_some() {} };
         tokio::select! {
             () = drained => {}

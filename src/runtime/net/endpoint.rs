@@ -50,6 +50,7 @@ pub struct Endpoint {
     handshakes: Mutex<Handshakes>,
     meter: Meter,
     send_bytes_max: u64,
+    silence: Duration,
 }
 
 /// Tells what has passed the socket of an endpoint, in both directions.
@@ -92,7 +93,8 @@ impl Endpoint {
         let mut client = identity.client();
         client.transport_config(transport.config());
         let (dial_timeout, send_bytes_max) = (transport.dial_timeout, transport.send_bytes.into());
-        Ok(Self { quinn, client, dial_timeout, handshakes: Mutex::default(), meter, send_bytes_max })
+        let silence = transport.idle_timeout;
+        Ok(Self { quinn, client, dial_timeout, handshakes: Mutex::default(), meter, send_bytes_max, silence })
     }
 
     /// What passes its socket.
@@ -102,7 +104,8 @@ impl Endpoint {
 
     /// What its links may hold.
     pub fn link_limits(&self) -> LinkLimits {
-        LinkLimits { frame_bytes_max: FRAME_BYTES_MAX, send_bytes_max: self.send_bytes_max }
+        let (send_bytes_max, silence) = (self.send_bytes_max, self.silence);
+        LinkLimits { frame_bytes_max: FRAME_BYTES_MAX, send_bytes_max, silence }
     }
 
     /// Where it listens; tells the port if it was bound to port 0.

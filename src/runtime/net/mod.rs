@@ -9,8 +9,9 @@
 //! A link has channels. Each is one bidirectional stream, opened by the first frame that is sent on it:
 //!
 //! ```text
-//! stream   = channel frame*          from its opener; the other side replies with frame* on the same stream
-//! channel  = QUIC variable-length integer (RFC 9000, section 16)
+//! stream   = session channel frame*  from its opener; the other side replies with frame* on the same stream
+//! session  = QUIC variable-length integer (RFC 9000, section 16): the links of a connection, counted
+//! channel  = again such an integer
 //! frame    = length payload          length of the payload: again such an integer
 //! ```
 //!
@@ -28,6 +29,7 @@ mod endpoint;
 mod error;
 mod limit;
 mod secret;
+mod session;
 mod socket;
 mod tls;
 mod traffic;
@@ -47,6 +49,7 @@ pub use endpoint::{Accepted, Endpoint, HANDSHAKES_MAX, Meter};
 pub use error::{LinkError, LinkFault};
 pub use limit::UploadLimits;
 pub use secret::{ParseSecretError, Secret};
+pub use session::{Kept, Session};
 pub use socket::CutSwitch;
 pub use tls::{ALPN, Identity, TlsError};
 pub use traffic::{Ledger, Volume};

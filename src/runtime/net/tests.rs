@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -75,7 +75,9 @@ impl Node {
 
     async fn linked(&self, other: &Self) -> (Side, Side) {
         let (ours, theirs) = self.connect(other).await;
-        (Side::new(ours, 1), Side::new(theirs, 2))
+        let side = |connection, link, silence| Side::with_silence(connection, Session::default(), link, 16, silence);
+        let [of_ours, of_theirs] = [self, other].map(|node| node.endpoint.link_limits().silence);
+        (side(ours, 1, of_ours), side(theirs, 2, of_theirs))
     }
 }
 
@@ -90,6 +92,7 @@ struct Side {
     events: mpsc::Receiver<LinkEvent>,
     tracker: TaskTracker,
     cancel: CancellationToken,
+    kept: oneshot::Receiver<Kept>,
 }
 
 impl Side {
@@ -100,11 +103,26 @@ impl Side {
     }
 
     fn with_room(connection: quinn::Connection, link: u64, room: usize) -> Self {
+        Self::of_session(connection, Session::default(), link, room)
+    }
+
+    fn of_session(connection: quinn::Connection, session: Session, link: u64, room: usize) -> Self {
+        Self::with_silence(connection, session, link, room, Transport::lan().idle_timeout)
+    }
+
+    fn with_silence(
+        connection: quinn::Connection,
+        session: Session,
+        link: u64,
+        room: usize,
+        silence: Duration,
+    ) -> Self {
         let ((sender, events), tracker, cancel) = (mpsc::channel(room), TaskTracker::new(), CancellationToken::new());
-        let limits = LinkLimits { frame_bytes_max: Self::FRAME_BYTES_MAX, send_bytes_max: 2 << 20 };
-        let handle = spawn_link(connection, LinkId(link), limits, Ledger::default(), sender, &tracker, cancel.clone());
+        let limits = LinkLimits { frame_bytes_max: Self::FRAME_BYTES_MAX, send_bytes_max: 2 << 20, silence };
+        let (ledger, end) = (Ledger::default(), cancel.clone());
+        let (handle, kept) = spawn_link(connection, session, LinkId(link), limits, ledger, sender, &tracker, end);
         tracker.close();
-        Self { handle, events, tracker, cancel }
+        Self { handle, events, tracker, cancel, kept }
     }
 
     fn tell(&self, command: LinkCommand) {
@@ -152,15 +170,19 @@ impl Side {
         self.expect_closed().await
     }
 
-    /// Why the link closed, after which nothing may come and no task be left.
-    async fn expect_closed(mut self) -> String {
+    async fn expect_closed(self) -> String {
+        self.expect_closed_and_kept().await.0
+    }
+
+    /// Why the link closed, after which nothing may come and no task be left; and its connection, if that is kept.
+    async fn expect_closed_and_kept(mut self) -> (String, Option<Kept>) {
         let reason = match self.heard().await {
             LinkEvent::Closed { reason, .. } => reason,
             event => panic!("not closed: {event:?}"),
         };
         assert_eq!(soon(self.events.recv()).await, None);
         soon(self.tracker.wait()).await;
-        reason
+        (reason, self.kept.try_recv().ok())
     }
 }
 
@@ -364,6 +386,66 @@ async fn a_long_cut_loses_the_link_on_both_sides_and_a_new_one_can_be_had() {
     b.expect_frame(0, b"after").await;
 }
 
+/// The next link of a kept connection, which comes with a sign of life.
+async fn revived(kept: Option<Kept>, link: u64) -> Side {
+    let (connection, session) = soon(kept.expect("kept").revived()).await.expect("a sign of life");
+    Side::of_session(connection, session, link, 16)
+}
+
+#[tokio::test]
+async fn a_connection_that_was_silent_carries_the_next_link() {
+    let (anna, bert) = two_nodes();
+    let (a, mut b) = anna.linked(&bert).await;
+    // What is under way on either side is over with the link.
+    a.send(1, vec![1; 100_000]);
+    b.expect_frame(1, &[1; 100_000]).await;
+    bert.cut.cut();
+    b.send(1, vec![2; 100_000]);
+    b.send(2, "of the lost link");
+    a.send(0, "of the lost link");
+    let ((why_a, a), (why_b, b)) = tokio::join!(a.expect_closed_and_kept(), b.expect_closed_and_kept());
+    assert_eq!([why_a, why_b], [LinkFault::Timeout.to_string(), LinkFault::Timeout.to_string()]);
+    bert.cut.heal();
+    let mut a = revived(a, 3).await;
+    // With this it opens the control channel.
+    a.send(0, "hello");
+    let mut b = revived(b, 4).await;
+    b.expect_frame(0, b"hello").await;
+    b.send(0, "hello");
+    a.expect_frame(0, b"hello").await;
+    a.send(1, "question");
+    b.expect_frame(1, b"question").await;
+    b.send(2, "other");
+    a.expect_frame(2, b"other").await;
+    let stats = a.handle.stats();
+    assert_eq!((stats.sent.frame_bytes, stats.received.frame_bytes), (13, 10), "of this link alone");
+    assert!(stats.sent.wire_bytes < 3_000, "of this link alone, and no handshake: {}", stats.sent.wire_bytes);
+}
+
+#[tokio::test]
+async fn who_has_noticed_no_silence_is_told_of_it() {
+    for noticed_by_dialer in [true, false] {
+        let (anna, bert) = two_nodes();
+        let (ours, theirs) = anna.connect(&bert).await;
+        let silences = [Duration::from_millis(800), PATIENCE];
+        let [of_a, of_b] = if noticed_by_dialer { silences } else { [silences[1], silences[0]] };
+        let mut a = Side::with_silence(ours, Session::default(), 1, 16, of_a);
+        let mut b = Side::with_silence(theirs, Session::default(), 2, 16, of_b);
+        a.send(0, "hello");
+        b.expect_frame(0, b"hello").await;
+        b.send(0, "hello");
+        a.expect_frame(0, b"hello").await;
+        bert.cut.cut();
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        bert.cut.heal();
+        let ((_, a), (_, b)) = tokio::join!(a.expect_closed_and_kept(), b.expect_closed_and_kept());
+        let a = revived(a, 3).await;
+        a.send(0, "again");
+        let mut b = revived(b, 4).await;
+        b.expect_frame(0, b"again").await;
+    }
+}
+
 /// What a link says of a peer that writes these bytes on streams of its own, one after the other.
 async fn verdict_on(streams: &[&[u8]]) -> String {
     let (anna, bert) = two_nodes();
@@ -389,20 +471,21 @@ async fn verdict_on(streams: &[&[u8]]) -> String {
 #[tokio::test]
 async fn a_peer_that_breaks_the_rules_is_told_and_cut_off() {
     assert_eq!(
-        verdict_on(&[b"\x01\xbf\xff\xff\xff"]).await,
+        verdict_on(&[b"\x00\x01\xbf\xff\xff\xff"]).await,
         "a frame of 1073741823 bytes on channel 1, more than 6291456"
     );
     assert_eq!(
-        verdict_on(&[b"\x01\xff\xff\xff\xff\xff\xff\xff\xff"]).await,
+        verdict_on(&[b"\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff"]).await,
         "a frame of 4611686018427387903 bytes on channel 1, more than 6291456"
     );
-    assert_eq!(verdict_on(&[b"\x02"]).await, "a stream for channel 2, which is not the opener's to number");
-    assert_eq!(verdict_on(&[b"\x01", b"\x01"]).await, "a second stream for channel 1");
-    assert_eq!(verdict_on(&[b"\x00", b"\x00"]).await, "a second stream for channel 0");
+    assert_eq!(verdict_on(&[b"\x00\x02"]).await, "a stream for channel 2, which is not the opener's to number");
+    assert_eq!(verdict_on(&[b"\x00\x01", b"\x00\x01"]).await, "a second stream for channel 1");
+    assert_eq!(verdict_on(&[b"\x00\x00", b"\x00\x00"]).await, "a second stream for channel 0");
     assert_eq!(verdict_on(&[b"\xc0FIN"]).await, "a stream ended before it named its channel");
-    assert_eq!(verdict_on(&[b"\x01\x09FIN"]).await, "channel 1 ended in the middle of a frame");
-    assert_eq!(verdict_on(&[b"\x01\x40FIN"]).await, "channel 1 ended in the middle of a frame");
-    assert_eq!(verdict_on(&[b"\x00FIN"]).await, "the control channel ended");
+    assert_eq!(verdict_on(&[b"\x00\xc0FIN"]).await, "a stream ended before it named its channel");
+    assert_eq!(verdict_on(&[b"\x00\x01\x09FIN"]).await, "channel 1 ended in the middle of a frame");
+    assert_eq!(verdict_on(&[b"\x00\x01\x40FIN"]).await, "channel 1 ended in the middle of a frame");
+    assert_eq!(verdict_on(&[b"\x00\x00FIN"]).await, "the control channel ended");
 }
 
 #[tokio::test]
@@ -419,9 +502,9 @@ async fn read_control_only(peer: &quinn::Connection, payload: &[u8]) -> Vec<(qui
     let mut streams = Vec::new();
     loop {
         let (send, mut recv) = soon(peer.accept_bi()).await.expect("a stream");
-        let mut name = [0xff];
+        let mut name = [0xff; 2];
         soon(recv.read_exact(&mut name)).await.expect("a name");
-        if name == [0] {
+        if name == [0, 0] {
             let mut frame = vec![0; 1 + payload.len()];
             soon(recv.read_exact(&mut frame)).await.expect("a frame");
             assert_eq!((usize::from(frame[0]), &frame[1..]), (payload.len(), payload));

@@ -14,7 +14,8 @@ pub struct Transport {
     /// A silent link sends something this often, so that only a lost one stays silent. A quarter of `idle_timeout` or
     /// less, or a few lost datagrams look like a lost link.
     pub keep_alive: Duration,
-    /// A link that was silent for this long is lost. Both sides use the shorter one of theirs.
+    /// A link that was silent for this long is lost. Its connection is kept for several times as long, and carries another
+    /// link when it is heard again.
     pub idle_timeout: Duration,
     /// How long an attempt to connect waits for an answer, and a third of what it then has, on either side. Within it, the
     /// first datagram is sent again after three times `initial_rtt`, then after twice that, and so on: several short
@@ -35,6 +36,9 @@ pub struct Transport {
     /// How much may leave.
     pub upload: UploadLimits,
 }
+
+/// A connection is given up after so many times the silence after which its link is lost.
+const KEPT_TIMES: u32 = 8;
 
 /// What one side sends in a handshake, some of it twice.
 const HANDSHAKE_BYTES: u64 = 5_000;
@@ -64,8 +68,8 @@ impl Transport {
             idle_timeout: Duration::from_secs(2),
             // 64 kbit/s and 300 ms there and back take one second to answer, and several who come at once as many. No attempt
             // repeats itself: the next one is sooner.
-            dial_timeout: Duration::from_millis(4_500),
-            initial_rtt: Duration::from_millis(1_500),
+            dial_timeout: Duration::from_millis(3_000),
+            initial_rtt: Duration::from_millis(1_200),
             stream_receive_bytes: 1 << 20,
             receive_bytes: 8 << 20,
             send_bytes: 2 << 20,
@@ -105,7 +109,7 @@ impl Transport {
         let congestion = ShortQueue { initial_window: self.initial_window.into() };
         config
             .keep_alive_interval(Some(self.keep_alive))
-            .max_idle_timeout(Some(idle_timeout(self.idle_timeout)))
+            .max_idle_timeout(Some(idle_timeout(self.idle_timeout * KEPT_TIMES)))
             .initial_rtt(self.initial_rtt)
             .congestion_controller_factory(Arc::new(congestion))
             .max_concurrent_bidi_streams(VarInt::from_u32(CHANNELS_MAX as u32))
