@@ -16,8 +16,6 @@ const ANSWER_ROUND_TRIPS: u32 = 3;
 const ANSWER_MAX: Duration = Duration::from_millis(1_200);
 /// and where it takes no longer than this, attempts need not wait for each other.
 const ANSWER_FAR: Duration = Duration::from_millis(300);
-/// Where a connection is kept, its address is dialled no more often: mostly it comes back to life before that is answered.
-const KEPT_REDIAL: Duration = Duration::from_secs(2);
 
 /// What is known of addresses.
 #[derive(Debug, Default)]
@@ -25,8 +23,8 @@ pub(super) struct Dials {
     under_way: BTreeMap<String, Arc<Dialing>>,
     /// Of those far away, how long an answer takes, and when the last attempt began.
     far: BTreeMap<String, (Duration, Option<Instant>)>,
-    /// Where connections are kept whose links are lost, each as long as the token lives, and when that address was dialled last.
-    kept: BTreeMap<String, (Weak<()>, Instant)>,
+    /// Where connections are kept whose links are lost, each as long as the token lives.
+    kept: BTreeMap<String, Weak<()>>,
 }
 
 impl Dials {
@@ -34,7 +32,7 @@ impl Dials {
     pub(super) fn begin(&mut self, address: &str, now: Instant) -> Option<Arc<Dialing>> {
         self.under_way.retain(|_, dialing| Arc::strong_count(dialing) > 1);
         if self.under_way.get(address).is_some_and(|dialing| dialing.is_answered())
-            || self.may_revive(address, now)
+            || self.may_revive(address)
             || self.may_be_answered(address, now)
         {
             return None;
@@ -71,21 +69,17 @@ impl Dials {
     }
 
     /// A connection is kept there, as long as the token.
-    pub(super) fn keep(&mut self, address: &str, now: Instant) -> Arc<()> {
+    pub(super) fn keep(&mut self, address: &str) -> Arc<()> {
         let token = Arc::new(());
-        self.kept.insert(address.to_owned(), (Arc::downgrade(&token), now));
+        self.kept.insert(address.to_owned(), Arc::downgrade(&token));
         token
     }
 
-    /// Whether a connection there may come back to life before an attempt is answered.
-    fn may_revive(&mut self, address: &str, now: Instant) -> bool {
-        self.kept.retain(|_, (token, _)| token.strong_count() > 0);
-        let Some((_, dialed)) = self.kept.get_mut(address) else { return false };
-        let soon = now < *dialed + KEPT_REDIAL;
-        if !soon {
-            *dialed = now;
-        }
-        soon
+    /// Whether a connection there may come back to life: it does so before an attempt is answered. A peer that has restarted
+    /// ends it at once.
+    fn may_revive(&mut self, address: &str) -> bool {
+        self.kept.retain(|_, token| token.strong_count() > 0);
+        self.kept.contains_key(address)
     }
 
     /// Whether an attempt has begun that may yet be answered.
@@ -144,17 +138,14 @@ mod tests {
     const ADDRESS: &str = "10.0.0.1:1";
 
     #[test]
-    fn where_a_connection_is_kept_attempts_are_few() {
+    fn where_a_connection_is_kept_there_is_no_attempt() {
         let (mut dials, now) = (Dials::default(), Instant::now());
         assert!(dials.begin(ADDRESS, now).is_some());
-        let token = dials.keep(ADDRESS, now);
+        let token = dials.keep(ADDRESS);
         assert!(dials.begin(ADDRESS, now).is_none());
         assert!(dials.begin("10.0.0.2:1", now).is_some());
-        let later = now + KEPT_REDIAL;
-        assert!(dials.begin(ADDRESS, later).is_some());
-        assert!(dials.begin(ADDRESS, later).is_none());
         drop(token);
-        assert!(dials.begin(ADDRESS, later).is_some(), "it was given up");
+        assert!(dials.begin(ADDRESS, now).is_some(), "it was given up");
     }
 
     #[test]

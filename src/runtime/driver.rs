@@ -384,9 +384,9 @@ impl Driver {
         }
     }
 
-    /// A connection without a link is waited for, and its address is dialled more rarely.
+    /// A connection without a link is waited for, and its address is not dialled meanwhile.
     fn keep(&mut self, kept: KeptConnection, way: Way) {
-        let token = self.dials.keep(&way.address, tokio::time::Instant::now());
+        let token = self.dials.keep(&way.address);
         let (attempts, cancel) = (self.attempts.clone(), self.cancel.clone());
         self.tracker.spawn(async move {
             let revived = async {
@@ -394,6 +394,7 @@ impl Driver {
                     debug!(address = way.address, "the connection is heard again");
                     let _ = attempts.send(Attempt::Connected { connection, session, way }).await;
                 }
+                // Only now: until then there is no need of an attempt.
                 drop(token);
             };
             tokio::select! {

@@ -4,6 +4,9 @@
 //! On a thin link CUBIC alone grows until the queue before the link overflows, seconds later, and all that is said after
 //! stands behind that queue. So the window is also bounded by the rate at which the path delivers: by what is on its way in the
 //! shortest round trip there was, and a little more. On a fast path that bound is far above what CUBIC allows.
+//!
+//! What was on its way when a network failed fills the window until something is heard, and QUIC would ask ever more rarely
+//! whether it is healed. So a window that has had no answer for long is a little larger: what lets a link ask often.
 
 use quinn::congestion::{Controller, ControllerFactory, ControllerMetrics, Cubic, CubicConfig};
 use quinn_proto::RttEstimator;
@@ -18,6 +21,13 @@ pub(super) const BYTES_MIN: u64 = 4 * DATAGRAM_BYTES;
 const QUEUE_BYTES: u64 = 2 * DATAGRAM_BYTES;
 const QUEUE_TIME: Duration = Duration::from_millis(100);
 
+/// No answer takes as long as this,
+const UNANSWERED_MIN: Duration = Duration::from_secs(1);
+/// or as so many round trips;
+const UNANSWERED_ROUND_TRIPS: u32 = 4;
+/// after which so much more may be sent: more than a hundred questions.
+const UNANSWERED_BYTES: u64 = 4 * DATAGRAM_BYTES;
+
 /// Makes a controller for each connection.
 #[derive(Debug)]
 pub(super) struct ShortQueue {
@@ -29,7 +39,8 @@ impl ControllerFactory for ShortQueue {
         let mut config = CubicConfig::default();
         config.initial_window(self.initial_window);
         let cubic = Cubic::new(Arc::new(config), now, current_mtu);
-        Box::new(Bounded { cubic, bound: self.initial_window, look_at: now })
+        let answer = Answer { asked: None, patience: UNANSWERED_MIN, overdue: false };
+        Box::new(Bounded { cubic, bound: self.initial_window, look_at: now, answer })
     }
 }
 
@@ -39,15 +50,38 @@ struct Bounded {
     bound: u64,
     /// Once for each round trip: before, what was changed has not shown.
     look_at: Instant,
+    answer: Answer,
+}
+
+/// Whether it is long since something was acknowledged.
+#[derive(Clone, Copy, Debug)]
+struct Answer {
+    /// When the first was sent since.
+    asked: Option<Instant>,
+    patience: Duration,
+    overdue: bool,
+}
+
+impl Answer {
+    fn on_sent(&mut self, now: Instant) {
+        let asked = *self.asked.get_or_insert(now);
+        self.overdue = now > asked + self.patience;
+    }
+
+    fn on_ack(&mut self, rtt: Duration) {
+        *self = Self { asked: None, patience: UNANSWERED_MIN.max(rtt * UNANSWERED_ROUND_TRIPS), overdue: false };
+    }
 }
 
 impl Controller for Bounded {
     fn on_sent(&mut self, now: Instant, bytes: u64, last_packet_number: u64) {
         self.cubic.on_sent(now, bytes, last_packet_number);
+        self.answer.on_sent(now);
     }
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+        self.answer.on_ack(rtt.get());
         // With little to send nothing is learned about what fits.
         if !app_limited && self.look_at <= now {
             self.look_at = now + rtt.get();
@@ -68,7 +102,8 @@ impl Controller for Bounded {
     }
 
     fn window(&self) -> u64 {
-        self.cubic.window().min(self.bound)
+        let window = self.cubic.window().max(BYTES_MIN).min(self.bound);
+        if self.answer.overdue { window + UNANSWERED_BYTES } else { window }
     }
 
     fn metrics(&self) -> ControllerMetrics {
@@ -124,6 +159,34 @@ mod tests {
     fn on_a_fast_path_it_is_as_large_as_cubic_says() {
         assert_eq!(settled(1e9, Duration::from_micros(100), 4 << 20), 4 << 20);
         assert_eq!(settled(1.25e6, Duration::from_millis(50), 100_000), 100_000);
+    }
+
+    #[test]
+    fn a_window_that_had_no_answer_for_long_lets_a_few_bytes_pass_until_there_is_one() {
+        let start = Instant::now();
+        let controller = Arc::new(ShortQueue { initial_window: 12_000 }).build(start, 1_200);
+        let mut bounded = controller.into_any().downcast::<Bounded>().expect("ours");
+        bounded.on_sent(start, 1_200, 1);
+        let full = bounded.window();
+        bounded.on_sent(start + Duration::from_millis(900), 1_200, 2);
+        assert_eq!(bounded.window(), full);
+        bounded.on_sent(start + Duration::from_millis(1_100), 1_200, 3);
+        assert_eq!(bounded.window(), full + UNANSWERED_BYTES);
+        bounded.on_congestion_event(start, start, true, 12_000);
+        assert_eq!(bounded.window(), BYTES_MIN + UNANSWERED_BYTES);
+    }
+
+    #[test]
+    fn an_answer_may_take_a_few_round_trips_from_the_question_on() {
+        let (start, ms) = (Instant::now(), Duration::from_millis);
+        let mut answer = Answer { asked: None, patience: UNANSWERED_MIN, overdue: true };
+        answer.on_ack(ms(500));
+        assert!(!answer.overdue);
+        // Nothing was asked meanwhile.
+        for (at, overdue) in [(60_000, false), (61_900, false), (62_100, true)] {
+            answer.on_sent(start + ms(at));
+            assert_eq!(answer.overdue, overdue, "{at}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{
     CloseCode, CutSwitch, FRAME_BYTES_MAX, Identity, Ledger, LinkError, LinkFault, LinkLimits, Transport, Volume,
 };
 use crate::ReplicaId;
-use quinn::{AsyncUdpSocket, ConnectionError, EndpointConfig, Incoming, Runtime, TokioRuntime, VarInt};
+use quinn::{AsyncUdpSocket, ConnectionError, Incoming, Runtime, TokioRuntime, VarInt};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -88,8 +88,12 @@ impl Endpoint {
             limits => Arc::new(LimitedSocket::new(socket, limits)),
         };
         let server = server_config(identity, transport);
-        let config = EndpointConfig::default();
-        let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))?;
+        let quinn = quinn::Endpoint::new_with_abstract_socket(
+            identity.endpoint(),
+            Some(server),
+            socket,
+            Arc::new(TokioRuntime),
+        )?;
         let mut client = identity.client();
         client.transport_config(transport.config());
         let (dial_timeout, send_bytes_max) = (transport.dial_timeout, transport.send_bytes.into());

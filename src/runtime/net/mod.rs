@@ -28,6 +28,7 @@ mod connection;
 mod endpoint;
 mod error;
 mod limit;
+mod reset;
 mod secret;
 mod session;
 mod socket;

@@ -47,10 +47,14 @@ impl Node {
     }
 
     fn with(secret: &Secret, number: u128, transport: Transport) -> Self {
+        Self::at(ANYWHERE, secret, number, transport)
+    }
+
+    fn at(address: SocketAddr, secret: &Secret, number: u128, transport: Transport) -> Self {
         let (replica, cut) = (ReplicaId::from(number), CutSwitch::default());
         let identity = Identity::from_secret(secret, replica).expect("an identity");
         let transport = Transport { dial_timeout: PATIENCE, ..transport };
-        let endpoint = Endpoint::bind(ANYWHERE, &identity, &transport, cut.clone()).expect("a socket");
+        let endpoint = Endpoint::bind(address, &identity, &transport, cut.clone()).expect("a socket");
         Self { endpoint, replica, cut }
     }
 
@@ -420,6 +424,34 @@ async fn a_connection_that_was_silent_carries_the_next_link() {
     let stats = a.handle.stats();
     assert_eq!((stats.sent.frame_bytes, stats.received.frame_bytes), (13, 10), "of this link alone");
     assert!(stats.sent.wire_bytes < 3_000, "of this link alone, and no handshake: {}", stats.sent.wire_bytes);
+}
+
+#[tokio::test]
+async fn a_peer_that_has_restarted_ends_its_old_connections() {
+    let secret = secret();
+    let (anna, bert) = (Node::new(&secret, 0xa), Node::new(&secret, 0xb));
+    let (mut a, mut b) = anna.linked(&bert).await;
+    a.send(0, "hello");
+    b.expect_frame(0, b"hello").await;
+    let address = bert.address();
+    // It says no goodbye.
+    bert.cut.cut();
+    drop((b, bert));
+    let mut bound = None;
+    while bound.is_none() {
+        sleep(Duration::from_millis(10)).await;
+        bound = std::net::UdpSocket::bind(address).ok();
+    }
+    drop(bound);
+    let _bert = Node::at(address, &secret, 0xb, Transport::lan());
+    a.expect_sent(0).await;
+    let (why, kept) = a.expect_closed_and_kept().await;
+    // Or the silence was noticed before.
+    let ended = match kept {
+        Some(kept) => soon(kept.revived()).await.is_none(),
+        None => why != LinkFault::Timeout.to_string(),
+    };
+    assert!(ended, "{why}");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! which could be replayed.
 
 use super::Secret;
+use super::reset::ResetKey;
 use crate::ReplicaId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use rcgen::{
@@ -31,6 +32,7 @@ pub(super) const CLUSTER_NAME: &str = "node.cluster.internal";
 #[derive(Clone)]
 pub struct Identity {
     replica: ReplicaId,
+    reset: ResetKey,
     client: Arc<QuicClientConfig>,
     server: Arc<QuicServerConfig>,
 }
@@ -60,6 +62,7 @@ impl Identity {
         let roots = authority.roots()?;
         Ok(Self {
             replica,
+            reset: ResetKey::new(secret, replica),
             client: Arc::new(client_config(Arc::clone(&roots), Some(&leaf), ALPN)?.try_into()?),
             server: Arc::new(server_config(roots, &leaf)?.try_into()?),
         })
@@ -68,6 +71,11 @@ impl Identity {
     /// Whose it is.
     pub const fn replica(&self) -> ReplicaId {
         self.replica
+    }
+
+    /// For the endpoint of its node.
+    pub(super) fn endpoint(&self) -> quinn::EndpointConfig {
+        self.reset.endpoint_config()
     }
 
     /// For links that we dial.
