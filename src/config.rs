@@ -251,8 +251,9 @@ impl ConfigBuilder {
         self
     }
 
-    /// After which silence a link is lost; by default as the profile has it. Of the two ends the shorter one counts, so it
-    /// should be the same on all nodes.
+    /// After which silence a link is lost; by default as the profile has it. Several times the keep-alive of the other end, or
+    /// a few lost datagrams look like a lost link. The connection is kept eight times as long, and carries the next link if it
+    /// is heard again.
     pub fn idle_timeout(mut self, silence: Duration) -> Self {
         self.idle_timeout = Some(silence);
         self

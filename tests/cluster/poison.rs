@@ -255,17 +255,37 @@ async fn poison_message_that_never_ends() {
     let mut opened = 0;
     for channel in (1..64).step_by(2).chain([0x40]) {
         // The last has half a name; each of the others begins a frame, and leaves it there.
-        let begun: &[u8] = if channel == 0x40 { &[channel] } else { &[channel, 0x44, 0, 1, 2, 3] };
+        let begun: &[u8] = if channel == 0x40 { &[0, channel] } else { &[0, channel, 0x44, 0, 1, 2, 3] };
         let opening = talk.stream(begun);
         opened += usize::from(tokio::time::timeout(Duration::from_secs(1), opening).await.is_ok());
     }
     assert_eq!(opened, 33);
-    while tokio::time::timeout(Duration::from_millis(200), talk.stream(&[0x40])).await.is_ok() {
+    while tokio::time::timeout(Duration::from_millis(200), talk.stream(&[0, 0x40])).await.is_ok() {
         opened += 1;
         assert!(opened <= 64, "there is no end of them");
     }
     scene.victim.put("meanwhile", "1").await.expect("written");
     agree(&[&scene.victim, &scene.friend]).await;
+    drop(talk);
+    eventually("her link is gone", || scene.victim.status().links.len() == 1).await;
+    scene.over().await;
+}
+
+/// One link after the other on the same connection, each given up for the next at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn poison_message_of_sessions_without_end() {
+    let scene = Scene::set().await;
+    let mallory = Mallory::new(&scene.secret);
+    let mut talk = mallory.dial(&scene.victim).await;
+    for session in 0..40_u8 {
+        talk.stream(&[&[session], &on_channel(0, &[hello(&mallory)])[1..]].concat()).await;
+    }
+    eventually("the victim takes her for a peer", || scene.victim.status().links.len() == 2).await;
+    // A stream of one that is over means nothing.
+    talk.stream(&[7, 3, 1, 2]).await;
+    scene.victim.put("meanwhile", "1").await.expect("written");
+    agree(&[&scene.victim, &scene.friend]).await;
+    assert_eq!(talk.connection.close_reason(), None);
     drop(talk);
     eventually("her link is gone", || scene.victim.status().links.len() == 1).await;
     scene.over().await;

@@ -17,7 +17,8 @@ ready, or why not. NODE is a number, or `all`.
                                                                a part of the packets, what may wait before more is lost
   cut NODE | heal NODE            what passes its link is lost, silently, what is on its way included
   flap NODE UP_MS DOWN_MS         cut for DOWN_MS after each UP_MS from now on; 0 0 ends that, healed
-  counters                        by node, IP headers included; `sent` is what it gave to its link, lost or not
+  counters                        by node, IP headers included; `sent` is what it gave to its link, lost or not; UDP alone,
+                                  as the kernel answers for ports where nobody listens
   record on|off                   off answers with [seconds, from, to, bytes] of each packet that was sent since
   quit                            as the end of stdin
 
@@ -193,6 +194,8 @@ class Switch:
         heapq.heappush(self.on_way, (due, self.order, source, target, packet))
 
     def count(self, link, source, target, packet, now):
+        if packet[9] != UDP:
+            return
         link.counters["sent_bytes"] += len(packet)
         link.counters["sent_packets"] += 1
         link.counters["dials"] += self.dials.is_new(packet)
@@ -217,8 +220,9 @@ class Switch:
                 if a.cut or b.cut:
                     a.counters["lost_packets"] += 1
                     continue
-                b.counters["received_bytes"] += len(packet)
-                b.counters["received_packets"] += 1
+                if packet[9] == UDP:
+                    b.counters["received_bytes"] += len(packet)
+                    b.counters["received_packets"] += 1
             try:
                 os.write(self.devices[target], packet)
             except OSError:
