@@ -9,8 +9,9 @@ use crate::proto::message::{Message, Part, Symbols};
 
 /// How many intervals of dots go into one part.
 const PART_INTERVALS: usize = 4096;
-/// In one frame there are so many symbols, or an eighth of those before if that is more,
+/// In one frame there are so many symbols, or a part of those before if that is more: the receiver stops at the end of one,
 const FRAME_SYMBOLS_MIN: u64 = 8;
+const FRAME_PART: u64 = 24;
 /// but no more than this.
 const FRAME_SYMBOLS_MAX: u64 = 256;
 /// More symbols than this are not sent.
@@ -80,7 +81,7 @@ impl Offer {
             return Ok(list.next_part().map(Message::Live));
         }
         let next = self.granted.saturating_sub(self.sent);
-        let frame = (self.sent / 8).clamp(FRAME_SYMBOLS_MIN, FRAME_SYMBOLS_MAX);
+        let frame = (self.sent / FRAME_PART).clamp(FRAME_SYMBOLS_MIN, FRAME_SYMBOLS_MAX);
         match next.min(if self.sent == 0 { self.granted } else { frame }) {
             0 => Ok(None),
             count => self.symbols(map, count).map(Some),

@@ -40,7 +40,7 @@ impl ControllerFactory for ShortQueue {
         config.initial_window(self.initial_window);
         let cubic = Cubic::new(Arc::new(config), now, current_mtu);
         let answer = Answer { asked: None, patience: UNANSWERED_MIN, overdue: false };
-        Box::new(Bounded { cubic, bound: self.initial_window, look_at: now, answer })
+        Box::new(Bounded { cubic, bound: self.initial_window, look_at: now, answer, rtt_min: Duration::MAX })
     }
 }
 
@@ -51,6 +51,8 @@ struct Bounded {
     /// Once for each round trip: before, what was changed has not shown.
     look_at: Instant,
     answer: Answer,
+    /// The shortest there was since the path was silent: after that it may be another path.
+    rtt_min: Duration,
 }
 
 /// Whether it is long since something was acknowledged.
@@ -81,11 +83,15 @@ impl Controller for Bounded {
 
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         self.cubic.on_ack(now, sent, bytes, app_limited, rtt);
+        if self.answer.overdue {
+            self.rtt_min = Duration::MAX;
+        }
+        self.rtt_min = self.rtt_min.min(now.saturating_duration_since(sent));
         self.answer.on_ack(rtt.get());
         // With little to send nothing is learned about what fits.
         if !app_limited && self.look_at <= now {
             self.look_at = now + rtt.get();
-            self.bound = next(self.window(), rtt.get(), rtt.min());
+            self.bound = next(self.window(), rtt.get(), self.rtt_min);
         }
     }
 
