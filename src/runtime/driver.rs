@@ -99,7 +99,7 @@ impl Shared {
 
 /// A connection that stands, or an attempt that failed.
 enum Attempt {
-    Connected { connection: quinn::Connection, session: Session, way: Way },
+    Connected { session: Session, way: Way },
     Failed { address: String, error: String },
 }
 
@@ -390,9 +390,9 @@ impl Driver {
         let (attempts, cancel) = (self.attempts.clone(), self.cancel.clone());
         self.tracker.spawn(async move {
             let revived = async {
-                if let Some((connection, session)) = kept.revived().await {
+                if let Some(session) = kept.revived().await {
                     debug!(address = way.address, "the connection is heard again");
-                    let _ = attempts.send(Attempt::Connected { connection, session, way }).await;
+                    let _ = attempts.send(Attempt::Connected { session, way }).await;
                 }
                 // Only now: until then there is no need of an attempt.
                 drop(token);
@@ -413,16 +413,15 @@ impl Driver {
             Attempt::Failed { address, error } => self.report_failure(address, error),
             // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends
             // cannot each keep the link that the other closes.
-            Attempt::Connected { connection, way, .. } if way.dialed && self.has_dialed(&way.address) => {
-                connection.close(CloseCode::Done.into(), DUPLICATE.as_bytes());
+            Attempt::Connected { session, way } if way.dialed && self.has_dialed(&way.address) => {
+                session.refuse(CloseCode::Done, DUPLICATE);
             }
-            Attempt::Connected { connection, session, way } => {
+            Attempt::Connected { session, way } => {
                 self.next_link += 1;
                 let link = LinkId(self.next_link);
                 let (events, cancel) = (self.events.clone(), self.cancel.child_token());
                 let (limits, ledger) = (self.endpoint.link_limits(), self.shared.meter.ledger_of_link());
-                let (handle, kept) =
-                    spawn_link(connection, session, link, limits, ledger, events, &self.tracker, cancel);
+                let (handle, kept) = spawn_link(session, link, limits, ledger, events, &self.tracker, cancel);
                 self.shared.links().insert(link, handle);
                 self.ways.insert(link, (way.clone(), kept));
                 let Way { identity, address, dialed } = way;
@@ -481,7 +480,7 @@ impl Driver {
                 match dial_any(&endpoint, &address, || dialing.answer(number)).await {
                     Ok((connection, identity)) => {
                         let way = Way { identity, address, dialed: true };
-                        Attempt::Connected { connection, session: Session::default(), way }
+                        Attempt::Connected { session: Session::first(connection), way }
                     }
                     Err(error) => Attempt::Failed { address, error },
                 }
@@ -559,7 +558,7 @@ async fn accept(endpoint: Arc<Endpoint>, attempts: mpsc::Sender<Attempt>) {
         // A refused stranger has been logged by the endpoint.
         let Ok((connection, identity, address)) = accepted else { continue };
         let way = Way { identity, address: address.to_string(), dialed: false };
-        let attempt = Attempt::Connected { connection, session: Session::default(), way };
+        let attempt = Attempt::Connected { session: Session::first(connection), way };
         if attempts.send(attempt).await.is_err() {
             return;
         }

@@ -180,7 +180,7 @@ pub struct LinkLimits {
     pub silence: Duration,
 }
 
-/// Makes a link of a connection. Which side dialed is known to the connection.
+/// Makes a link.
 ///
 /// A frame longer than that closes the link, at either side; and received frames together are never longer
 /// than that, those of the control channel apart: the next is read when one has been dropped. All events go to `events`; while it is full the link reads
@@ -189,7 +189,6 @@ pub struct LinkLimits {
 ///
 /// The receiver has the connection once `Closed` has been reported, if the connection may yet carry another link.
 pub fn spawn_link(
-    connection: quinn::Connection,
     session: Session,
     link: LinkId,
     limits: LinkLimits,
@@ -201,11 +200,12 @@ pub fn spawn_link(
     let (sender, commands) = mpsc::channel(COMMANDS_MAX);
     let (kept_sender, kept) = oneshot::channel();
     let LinkLimits { frame_bytes_max, send_bytes_max, silence } = limits;
+    let Session { connection, number, first } = session;
     let stats = connection.stats();
     let task = Link {
         id: link,
         connection: connection.clone(),
-        session: session.number,
+        session: number,
         over: CancellationToken::new(),
         silence,
         frame_bytes_max,
@@ -220,7 +220,7 @@ pub fn spawn_link(
         tasks: JoinSet::new(),
         control: None,
     };
-    tracker.spawn(task.run(session, commands, kept_sender, cancel));
+    tracker.spawn(task.run(first, commands, kept_sender, cancel));
     (LinkHandle { link, commands: sender, connection, before: (stats.udp_tx, stats.udp_rx), ledger }, kept)
 }
 
@@ -285,7 +285,7 @@ enum End {
 impl Link {
     async fn run(
         mut self,
-        session: Session,
+        first: Option<(u64, SendStream, RecvStream)>,
         mut commands: mpsc::Receiver<LinkCommand>,
         kept: oneshot::Sender<Kept>,
         cancel: CancellationToken,
@@ -293,7 +293,7 @@ impl Link {
         if !self.is_dialer() {
             self.expect_control();
         }
-        let mut end = match session.first.map(|(channel, send, recv)| self.on_arrival(channel, send, recv)) {
+        let mut end = match first.map(|(channel, send, recv)| self.on_arrival(channel, send, recv)) {
             Some(Err(violation)) => End::Broken(violation),
             _ => self.serve(&mut commands, &cancel).await,
         };
@@ -421,7 +421,8 @@ impl Link {
                 }
                 Ordering::Greater if self.is_dialer() => Err(End::Broken(Violation::NotYourSession(session))),
                 Ordering::Greater => {
-                    Err(End::Over(Some(Session { number: session, first: Some((channel, send, recv)) })))
+                    let (connection, first) = (self.connection.clone(), Some((channel, send, recv)));
+                    Err(End::Over(Some(Session { connection, number: session, first })))
                 }
             },
             Outcome::Over { channel, serial } => {

@@ -4,19 +4,33 @@
 //! on. Where it was the network that failed, an answer comes as soon as it is healed; then the dialer begins the next session
 //! on it, which takes a fraction of the time and bytes of a handshake.
 
-use super::channel;
+use super::{CloseCode, channel};
 use quinn::{Connection, RecvStream, SendStream};
 use std::time::Duration;
 
 /// How often a kept connection is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Which of the links of a connection. The dialer begins each, by opening its control channel.
-#[derive(Debug, Default)]
+/// What a link is made of: a connection, and which of its links it will be. The dialer begins each, by opening its control
+/// channel.
+#[derive(Debug)]
 pub struct Session {
+    pub(super) connection: Connection,
     pub(super) number: u64,
     /// The stream that it began with, and its channel.
     pub(super) first: Option<(u64, SendStream, RecvStream)>,
+}
+
+impl Session {
+    /// The first on a new connection. Which side dialed is known to the connection.
+    pub fn first(connection: Connection) -> Self {
+        Self { connection, number: 0, first: None }
+    }
+
+    /// Closes the connection instead.
+    pub fn refuse(self, code: CloseCode, reason: &str) {
+        self.connection.close(code.into(), reason.as_bytes());
+    }
 }
 
 /// A connection whose link is lost.
@@ -33,13 +47,12 @@ pub struct Kept {
 
 impl Kept {
     /// Waits for a sign of life, and tells the next session; none if the connection is lost for good.
-    pub async fn revived(mut self) -> Option<(Connection, Session)> {
-        let session = match self.next.take() {
-            Some(next) => next,
-            None if self.connection.side().is_client() => self.begin().await?,
-            None => self.accept().await?,
-        };
-        Some((self.connection, session))
+    pub async fn revived(mut self) -> Option<Session> {
+        match self.next.take() {
+            Some(next) => Some(next),
+            None if self.connection.side().is_client() => self.begin().await,
+            None => self.accept().await,
+        }
     }
 
     async fn begin(&self) -> Option<Session> {
@@ -51,7 +64,7 @@ impl Kept {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
             }
         }
-        Some(Session { number: self.session + 1, first: None })
+        Some(Session { connection: self.connection.clone(), number: self.session + 1, first: None })
     }
 
     async fn accept(&self) -> Option<Session> {
@@ -59,7 +72,8 @@ impl Kept {
             let (mut send, mut recv) = self.connection.accept_bi().await.ok()?;
             match channel::read_name(&mut recv).await {
                 Ok(Some((number, channel))) if number > self.session => {
-                    return Some(Session { number, first: Some((channel, send, recv)) });
+                    let first = Some((channel, send, recv));
+                    return Some(Session { connection: self.connection.clone(), number, first });
                 }
                 // Left from before.
                 _ => channel::abandon(&mut send, &mut recv),

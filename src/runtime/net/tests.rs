@@ -79,7 +79,7 @@ impl Node {
 
     async fn linked(&self, other: &Self) -> (Side, Side) {
         let (ours, theirs) = self.connect(other).await;
-        let side = |connection, link, silence| Side::with_silence(connection, Session::default(), link, 16, silence);
+        let side = |connection, link, silence| Side::with_silence(Session::first(connection), link, 16, silence);
         let [of_ours, of_theirs] = [self, other].map(|node| node.endpoint.link_limits().silence);
         (side(ours, 1, of_ours), side(theirs, 2, of_theirs))
     }
@@ -107,24 +107,18 @@ impl Side {
     }
 
     fn with_room(connection: quinn::Connection, link: u64, room: usize) -> Self {
-        Self::of_session(connection, Session::default(), link, room)
+        Self::of_session(Session::first(connection), link, room)
     }
 
-    fn of_session(connection: quinn::Connection, session: Session, link: u64, room: usize) -> Self {
-        Self::with_silence(connection, session, link, room, Transport::lan().idle_timeout)
+    fn of_session(session: Session, link: u64, room: usize) -> Self {
+        Self::with_silence(session, link, room, Transport::lan().idle_timeout)
     }
 
-    fn with_silence(
-        connection: quinn::Connection,
-        session: Session,
-        link: u64,
-        room: usize,
-        silence: Duration,
-    ) -> Self {
+    fn with_silence(session: Session, link: u64, room: usize, silence: Duration) -> Self {
         let ((sender, events), tracker, cancel) = (mpsc::channel(room), TaskTracker::new(), CancellationToken::new());
         let limits = LinkLimits { frame_bytes_max: Self::FRAME_BYTES_MAX, send_bytes_max: 2 << 20, silence };
         let (ledger, end) = (Ledger::default(), cancel.clone());
-        let (handle, kept) = spawn_link(connection, session, LinkId(link), limits, ledger, sender, &tracker, end);
+        let (handle, kept) = spawn_link(session, LinkId(link), limits, ledger, sender, &tracker, end);
         tracker.close();
         Self { handle, events, tracker, cancel, kept }
     }
@@ -392,8 +386,8 @@ async fn a_long_cut_loses_the_link_on_both_sides_and_a_new_one_can_be_had() {
 
 /// The next link of a kept connection, which comes with a sign of life.
 async fn revived(kept: Option<Kept>, link: u64) -> Side {
-    let (connection, session) = soon(kept.expect("kept").revived()).await.expect("a sign of life");
-    Side::of_session(connection, session, link, 16)
+    let session = soon(kept.expect("kept").revived()).await.expect("a sign of life");
+    Side::of_session(session, link, 16)
 }
 
 #[tokio::test]
@@ -461,8 +455,8 @@ async fn who_has_noticed_no_silence_is_told_of_it() {
         let (ours, theirs) = anna.connect(&bert).await;
         let silences = [Duration::from_millis(800), PATIENCE];
         let [of_a, of_b] = if noticed_by_dialer { silences } else { [silences[1], silences[0]] };
-        let mut a = Side::with_silence(ours, Session::default(), 1, 16, of_a);
-        let mut b = Side::with_silence(theirs, Session::default(), 2, 16, of_b);
+        let mut a = Side::with_silence(Session::first(ours), 1, 16, of_a);
+        let mut b = Side::with_silence(Session::first(theirs), 2, 16, of_b);
         a.send(0, "hello");
         b.expect_frame(0, b"hello").await;
         b.send(0, "hello");
