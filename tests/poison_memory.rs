@@ -13,9 +13,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use stores::{agree, eventually, linked, mesh, open, secret};
-use tidings::crdt::{Audit, CausalContext, DotSet};
+use tidings::crdt::{Audit, CausalContext, DotSet, Symbol};
 use tidings::proto::codec::{self, FRAME_BYTES_MAX};
-use tidings::proto::message::{Begin, Beginning, Digest, Message, Part, Pull};
+use tidings::proto::message::{Begin, Beginning, Digest, Message, Part, Pull, Symbols};
 use tidings::{ReplicaId, Secret, Store};
 
 struct Counting;
@@ -212,6 +212,53 @@ async fn slow_reader_takes_no_more_memory_than_a_link_and_holds_up_no_other() {
     });
     let growth = growth.await;
     assert!(growth < LINK, "{growth}");
+}
+
+/// A context with counters that nobody can have reached, of replicas that nobody knows, said by itself and in the answer of a
+/// pull; then symbols without end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_counter_takes_no_memory_and_wedges_nothing() {
+    /// The least that is refused, and the greatest that is not.
+    const HUGE: u64 = 1 << 56;
+    let _alone = ALONE.lock().await;
+    let scene = Scene::set().await;
+    let of_thousand = |counter: u64| -> CausalContext {
+        (1..=1_000).map(|replica| (ReplicaId::from(u128::MAX - replica), counter)).collect()
+    };
+    let said = |context| framed([codec::encode(&Message::Context { context, replace: true }, None)]);
+    for counter in [HUGE, 1 << 63, u64::MAX] {
+        let refused = scene.growth("counters that nobody can have reached", async |_, talk| {
+            talk.write_on_last(&said(of_thousand(counter))).await;
+            let closed = tokio::time::timeout(Duration::from_secs(20), talk.connection.closed()).await;
+            let reason = closed.expect("it closes").to_string();
+            assert!(reason.contains("a counter that no replica can have reached"), "{reason}");
+        });
+        let refused = refused.await;
+        assert!(refused < 4 * MIB, "{refused}");
+    }
+
+    let context = of_thousand(HUGE - 1);
+    let begin = Begin { snapshot: context.clone(), bound: context.clone(), catch_up: true };
+    let symbols = Symbols { total: HUGE, symbols: vec![Symbol { sum: 1, check: 2, count: 3 }; 16] };
+    let mut answer = vec![
+        codec::encode(&Message::Begin(Beginning::whole(&begin)), None),
+        codec::encode(&Message::Done { bound: context.clone() }, Some(&begin)),
+    ];
+    answer.extend(std::iter::repeat_n(codec::encode(&Message::Symbols(symbols), Some(&begin)), 200_000));
+    let endless = framed(answer);
+    let growth = scene.growth("unknown replicas, and symbols without end", async |_, talk| {
+        talk.write_on_last(&said(context.clone())).await;
+        talk.answer_pull(&[]).await;
+        talk.write_on_last(&endless).await;
+        let _ = tokio::time::timeout(Duration::from_secs(20), talk.connection.closed()).await;
+        assert!(talk.connection.close_reason().is_some(), "there was to be an end of it");
+    });
+    let growth = growth.await;
+    assert!(growth < LINK, "{growth}");
+    for number in 0..10 {
+        scene.friend.put(format!("still/{number}"), "written").await.expect("written");
+    }
+    agree(&[&scene.victim, &scene.friend]).await;
 }
 
 /// A catch-up whose list of live dots has no end.

@@ -22,8 +22,12 @@ pub(crate) struct Comparison {
     /// Its replicas: of what the sender alone has, only the element is known.
     named: Elements,
     symbols: Vec<Symbol>,
-    /// So many were asked for.
+    /// So many have come,
+    received: u64,
+    /// and so many were asked for.
     asked: u64,
+    /// A list was asked for instead; symbols may still be on their way.
+    given_up: bool,
     /// Our own symbols beyond those that are kept, and the kept ones as they were when these were made.
     own: Vec<Symbol>,
     own_with: Option<Sketch>,
@@ -58,7 +62,9 @@ impl Comparison {
             within: within.clone(),
             named: Elements::of_context(map.elements().key(), within),
             symbols: Vec::new(),
+            received: 0,
             asked: 0,
+            given_up: false,
             own: Vec::new(),
             own_with: None,
             listed: None,
@@ -91,12 +97,17 @@ impl Comparison {
 
     /// Takes in symbols. An error if they are more than was asked for.
     pub(crate) fn on_symbols(&mut self, map: &OrMap, more: &Symbols) -> Result<Outcome, &'static str> {
-        self.symbols.extend_from_slice(&more.symbols);
-        self.counts.symbols_received += more.symbols.len() as u64;
-        let count = self.symbols.len() as u64;
-        if count > self.asked.max(UNASKED_MAX) {
+        let new = more.symbols.len() as u64;
+        self.counts.symbols_received += new;
+        self.received += new;
+        if self.received > self.asked.max(UNASKED_MAX) {
             return Err("more symbols than were asked for");
         }
+        if self.given_up {
+            return Ok(Outcome::Waiting);
+        }
+        self.symbols.extend_from_slice(&more.symbols);
+        let count = self.symbols.len() as u64;
         let sketch = map.sketch_within(&self.within);
         let difference = self.difference(map, sketch);
         let tried = difference.len() as u64 == count;
@@ -148,7 +159,7 @@ impl Comparison {
         let likely = symbols_for(differences);
         let wanted = if dry { likely.max(count + count / 4 + 2) } else { likely };
         if wanted > SYMBOLS_MAX {
-            self.asked = SYMBOLS_MAX;
+            (self.given_up, self.symbols, self.own) = (true, Vec::new(), Vec::new());
             return self.ask_for_list();
         }
         // Before it has run dry, so that the sender need not wait.
