@@ -32,9 +32,6 @@ const DIFFERING: usize = 10_000;
 const PATIENCE: Duration = Duration::from_secs(300);
 /// and nothing else so long.
 const PATIENCE_BRIEF: Duration = Duration::from_secs(60);
-/// Spellings in which a node may be told to compress nothing, the right one first.
-const UNCOMPRESSED: [&[&str]; 4] =
-    [&["--compression", "off"], &["--compression", "none"], &["--compress=false"], &["--no-compression"]];
 
 /// What can be asked for by name: `cargo bench --bench thin -- write idle`. Without a name, all of it.
 const ROWS: [(&str, fn()); 11] = [
@@ -299,16 +296,9 @@ fn text_transfer() -> &'static Result<Transfer, String> {
 }
 
 fn plain() {
-    let target = Target::AtMost(1.15, 1.15);
-    let mut refusals = Vec::new();
-    let run = UNCOMPRESSED.iter().find_map(|flags| transfer(&TEXT, flags).map_err(|why| refusals.push(why)).ok());
-    match run {
-        Some(run) => run.print("10,000 differing of 60 B, uncompressed", target),
-        None => refused("10,000 differing of 60 B, uncompressed", target, &refusals[0]),
-    }
     match text_transfer() {
-        Ok(run) => run.print("10,000 differing of 60 B, as it comes", Target::AtMost(1.0, 1.0)),
-        Err(reason) => refused("10,000 differing of 60 B, as it comes", Target::AtMost(1.0, 1.0), reason),
+        Ok(run) => run.print("10,000 differing of 60 B", Target::AtMost(1.0, 1.0)),
+        Err(reason) => refused("10,000 differing of 60 B", Target::AtMost(1.0, 1.0), reason),
     }
 }
 
