@@ -58,8 +58,6 @@ fn thin_join_what_arrived_before_a_cut_is_not_sent_again() {
     const ENTRIES: u64 = 3_000;
     const UP: Duration = Duration::from_secs(10);
     const DOWN: Duration = Duration::from_secs(4);
-    /// A handshake, the part of a chunk that had arrived, what was on its way, and some attempts.
-    const CUT_BYTES: u64 = 28_000;
     let Some(wan) = Wan::new(4) else { return };
     // Two pairs that do not know of each other, with the same to send: the links of 2 and 4 are the thin ones.
     let sources = [1, 3].map(|node| wan.start(node, &[], IN_MEMORY));
@@ -75,7 +73,7 @@ fn thin_join_what_arrived_before_a_cut_is_not_sent_again() {
     until("both have all", || {
         let (keys, is_linked) = (dropped.keys(), links(&dropped) > 0);
         assert!(keys >= most, "it had {most} keys, and now {keys}");
-        lost += u64::from(was_linked && !is_linked);
+        lost += u32::from(was_linked && !is_linked);
         (most, was_linked) = (keys, is_linked);
         if uninterrupted.is_none() && agree(&[&sources[0], &steady]) {
             uninterrupted = Some(sent(&wan.counted_since(&before)[..2]));
@@ -86,8 +84,8 @@ fn thin_join_what_arrived_before_a_cut_is_not_sent_again() {
     figure(&format!("a join: {uninterrupted} B; on a link that was lost {lost} times: {interrupted} B"));
     assert!(lost > 1, "the cuts were too short to matter");
     assert!(
-        interrupted <= uninterrupted + lost * CUT_BYTES,
-        "{interrupted} bytes on a link that was lost {lost} times, where an uninterrupted join takes {uninterrupted}"
+        interrupted as f64 <= 1.35 * uninterrupted as f64,
+        "{interrupted} bytes, where an uninterrupted join takes {uninterrupted}"
     );
 }
 

@@ -34,7 +34,7 @@ pub(super) fn estimate(difference: &[Symbol], surplus: i64) -> u64 {
 pub(super) fn symbols_for(differences: u64) -> u64 {
     let differences = differences.min(1 << 40);
     // The overhead falls from 1.7 at ten to 1.35 at thousands; the root is for the spread.
-    differences + differences * 35 / 100 + differences.isqrt() + 1
+    differences + differences * 35 / 100 + 2 * differences.isqrt() + 1
 }
 
 #[cfg(test)]

@@ -30,17 +30,16 @@ const UNANSWERED_BYTES: u64 = 4 * DATAGRAM_BYTES;
 
 /// Makes a controller for each connection.
 #[derive(Debug)]
-pub(super) struct ShortQueue {
-    pub(super) initial_window: u64,
-}
+pub(super) struct ShortQueue;
 
 impl ControllerFactory for ShortQueue {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
         let mut config = CubicConfig::default();
-        config.initial_window(self.initial_window);
+        // They come at once, and what is more than a thin link takes stands in its queue.
+        config.initial_window(BYTES_MIN);
         let cubic = Cubic::new(Arc::new(config), now, current_mtu);
         let answer = Answer { asked: None, patience: UNANSWERED_MIN, overdue: false };
-        Box::new(Bounded { cubic, bound: self.initial_window, look_at: now, answer, rtt_min: Duration::MAX })
+        Box::new(Bounded { cubic, bound: BYTES_MIN, look_at: now, answer, rtt_min: Duration::MAX })
     }
 }
 
@@ -170,7 +169,7 @@ mod tests {
     #[test]
     fn a_window_that_had_no_answer_for_long_lets_a_few_bytes_pass_until_there_is_one() {
         let start = Instant::now();
-        let controller = Arc::new(ShortQueue { initial_window: 12_000 }).build(start, 1_200);
+        let controller = Arc::new(ShortQueue).build(start, 1_200);
         let mut bounded = controller.into_any().downcast::<Bounded>().expect("ours");
         bounded.on_sent(start, 1_200, 1);
         let full = bounded.window();

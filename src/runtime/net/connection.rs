@@ -298,15 +298,14 @@ impl Link {
             _ => self.serve(&mut commands, &cancel).await,
         };
         drop(commands);
-        let heard = matches!(end, End::Over(_));
-        let next = match &mut end {
-            End::Over(next) => next.take(),
+        let outlived = match &mut end {
+            End::Silent => Some((false, None)),
+            End::Over(next) => Some((true, next.take())),
             _ => None,
         };
-        let is_kept = matches!(end, End::Silent | End::Over(_));
         let reason = self.close(end);
         self.wind_up(&cancel).await;
-        if is_kept {
+        if let Some((heard, next)) = outlived {
             // Nobody may be interested.
             let _ = kept.send(Kept { connection: self.connection.clone(), session: self.session, heard, next });
         }
@@ -318,7 +317,7 @@ impl Link {
     }
 
     async fn serve(&mut self, commands: &mut mpsc::Receiver<LinkCommand>, cancel: &CancellationToken) -> End {
-        let mut looks = tokio::time::interval(self.silence / SILENT_LOOKS);
+        let mut looks = tokio::time::interval((self.silence / SILENT_LOOKS).max(Duration::from_millis(1)));
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut heard, mut silent_looks) = (0, 0);
         loop {

@@ -46,8 +46,10 @@ pub struct Kept {
 }
 
 impl Kept {
-    /// Waits for a sign of life, and tells the next session; none if the connection is lost for good.
+    /// Waits for a sign of life, and tells the next session; none if the connection is lost for good. Takes a moment in any
+    /// case: a peer cannot have one session after the other as fast as it can name them.
     pub async fn revived(mut self) -> Option<Session> {
+        tokio::time::sleep(LOOK_EVERY).await;
         match self.next.take() {
             Some(next) => Some(next),
             None if self.connection.side().is_client() => self.begin().await,

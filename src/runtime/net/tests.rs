@@ -168,6 +168,7 @@ impl Side {
         self.expect_closed().await
     }
 
+    /// Why the link closed, and that nothing is left of it.
     async fn expect_closed(self) -> String {
         self.expect_closed_and_kept().await.0
     }
@@ -446,6 +447,22 @@ async fn a_peer_that_has_restarted_ends_its_old_connections() {
         None => why != LinkFault::Timeout.to_string(),
     };
     assert!(ended, "{why}");
+}
+
+#[tokio::test]
+async fn a_silence_may_be_as_long_or_short_as_numbers_go() {
+    let secret = secret();
+    let transport = || Transport { idle_timeout: Duration::MAX, ..Transport::lan() };
+    let (anna, bert) = (Node::with(&secret, 0xa, transport()), Node::with(&secret, 0xb, transport()));
+    for silence in [Duration::MAX, Duration::from_nanos(1)] {
+        let (ours, theirs) = anna.connect(&bert).await;
+        let a = Side::with_silence(Session::first(ours), 1, 16, Duration::MAX);
+        let mut b = Side::with_silence(Session::first(theirs), 2, 16, silence);
+        a.send(0, "hello");
+        // With the shortest it may be lost, and that is all.
+        let event = b.next().await;
+        assert!(matches!(event, LinkEvent::Frame { .. } | LinkEvent::Closed { .. }), "{event:?}");
+    }
 }
 
 #[tokio::test]

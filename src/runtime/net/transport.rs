@@ -30,9 +30,6 @@ pub struct Transport {
     /// How many bytes of a link QUIC holds at most until the peer has them. Times one over the round trip time, it limits
     /// throughput. On links that carry less it holds less.
     pub send_bytes: u32,
-    /// How many bytes of a new link may be on their way before the first acknowledgement: they come at once, and what is
-    /// more than a thin link takes stands in its queue.
-    pub initial_window: u32,
     /// How much may leave.
     pub upload: UploadLimits,
 }
@@ -73,7 +70,6 @@ impl Transport {
             stream_receive_bytes: 1 << 20,
             receive_bytes: 8 << 20,
             send_bytes: 2 << 20,
-            initial_window: 4_800,
             upload: UploadLimits { all: None, each: None },
         }
     }
@@ -89,7 +85,6 @@ impl Transport {
             stream_receive_bytes: 256 << 10,
             receive_bytes: 2 << 20,
             send_bytes: 512 << 10,
-            initial_window: 4_800,
             upload: UploadLimits { all: None, each: None },
         }
     }
@@ -106,12 +101,11 @@ impl Transport {
 
     pub(super) fn config(&self) -> Arc<quinn::TransportConfig> {
         let mut config = quinn::TransportConfig::default();
-        let congestion = ShortQueue { initial_window: self.initial_window.into() };
         config
             .keep_alive_interval(Some(self.keep_alive))
-            .max_idle_timeout(Some(idle_timeout(self.idle_timeout * KEPT_TIMES)))
+            .max_idle_timeout(Some(idle_timeout(self.idle_timeout.saturating_mul(KEPT_TIMES))))
             .initial_rtt(self.initial_rtt)
-            .congestion_controller_factory(Arc::new(congestion))
+            .congestion_controller_factory(Arc::new(ShortQueue))
             .max_concurrent_bidi_streams(VarInt::from_u32(CHANNELS_MAX as u32))
             .max_concurrent_uni_streams(VarInt::from_u32(0))
             .stream_receive_window(VarInt::from_u32(self.stream_receive_bytes))
