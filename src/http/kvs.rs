@@ -26,6 +26,9 @@ pub(super) const PATHS: [&str; 2] = ["/kvs", "/view"];
 /// Longer keys are not written here. They can be elsewhere, and are read and deleted here as any other.
 const KEY_CHARS_MAX: usize = 50;
 
+/// What is half here is waited for; that is at once, to a client.
+const ARRIVING_TIME_MAX: Duration = Duration::from_millis(250);
+
 const METADATA: &str = "causal-metadata";
 const ADDRESS: &str = "socket-address";
 
@@ -57,7 +60,8 @@ impl<'a> Asked<'a> {
         Ok(Self { fields, key })
     }
 
-    /// Refuses a request whose dependencies this node does not have, and has them pulled, so that a later one succeeds.
+    /// Refuses a request whose dependencies this node does not have, and has them pulled, so that a later one succeeds. A client
+    /// may have read of them here, from a sync that is not over: it is waited for.
     async fn dependencies(&self, app: &App) -> Result<(), ApiError> {
         let Some(raw) = self.fields.get(METADATA).filter(|raw| !matches!(&*compact(raw.get()), "null" | "{}")) else {
             return Ok(());
@@ -67,7 +71,7 @@ impl<'a> Asked<'a> {
             token.ok_or_else(|| ApiError::bad_request(format!("{METADATA} is no string that a node has given")))?;
         let refuse = |error: Error| ApiError::bad_request(format!("{METADATA}: {error}"));
         let session = app.store.session_of(&token).map_err(refuse)?;
-        match app.store.wait_for(&session, Duration::ZERO).await {
+        match app.store.wait_while_arriving(&session, ARRIVING_TIME_MAX).await {
             Err(Error::NotYetHere) => {
                 Err(ApiError::unavailable("not_yet_here", "Causal dependencies not satisfied; try again later"))
             }

@@ -64,6 +64,16 @@ impl Store {
         }
     }
 
+    /// As [`wait_for`](Self::wait_for), but waits only if a sync that will bring it is under way: what is half here is as
+    /// good as here, and elsewhere nobody waits in vain.
+    pub(crate) async fn wait_while_arriving(&self, session: &Session, wait: Duration) -> Result<(), Error> {
+        if self.has_reached(session) {
+            return Ok(());
+        }
+        let arriving = self.0.shared.node().is_arriving(session);
+        self.wait_for(session, if arriving { wait } else { Duration::ZERO }).await
+    }
+
     /// The value that the key shows, once this node has all that the session has seen.
     ///
     /// # Errors

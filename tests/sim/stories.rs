@@ -12,7 +12,7 @@ use tidings::proto::link::CONTROL;
 use tidings::proto::membership::MemberState;
 use tidings::proto::message::Message;
 use tidings::proto::time::{Instant, Now};
-use tidings::{CausalContext, Delta, Key, OrMap, ReplicaId};
+use tidings::{CausalContext, Delta, Key, OrMap, ReplicaId, Session};
 
 const TICK: Duration = Duration::from_millis(1);
 const A: usize = 0;
@@ -131,6 +131,32 @@ fn resume_after_each_frame(with: usize) {
         }
         assert!(frames > 10, "only {frames} frames were gone through");
     }
+}
+
+/// Three clients wrote one key, each at its own node, and one was refused what it had just read there: a sync was under way,
+/// and its token named what that had half brought.
+#[test]
+fn what_was_read_from_a_sync_under_way_is_arriving_until_the_link_is_lost() {
+    let (mut more, mut frames, mut half_here) = (true, 0, 0);
+    while more {
+        let mut dense = five_keys_and_a_difference();
+        let link = dense.reconnect(A, B);
+        for _ in 0..frames {
+            // The pull before a push, which would bring it all at once.
+            let Some(way) = dense.ways(Some(link)).into_iter().max_by_key(|way| way.channel) else { break };
+            dense.deliver(way);
+        }
+        more = !dense.ways(Some(link)).is_empty();
+        let contexts = (0..5).map(|key| dense.world.map(B).context_of(Key::usr(&usr(key))));
+        let seen: Vec<Session> = contexts.map(|context| Session::from(&context)).collect();
+        let unmet = |dense: &Dense, session: &&Session| !session.is_within(dense.world.map(B).context());
+        let half: Vec<&Session> = seen.iter().filter(|session| unmet(&dense, session)).collect();
+        half.iter().for_each(|session| assert!(dense.world.members[B].node.is_arriving(session), "after {frames}"));
+        dense.part(link);
+        half.iter().for_each(|session| assert!(!dense.world.members[B].node.is_arriving(session), "after {frames}"));
+        (frames, half_here) = (frames + 1, half_here + half.len());
+    }
+    assert!(half_here > 5, "only {half_here} reads were of what was half here");
 }
 
 /// A sync is cut after each frame, and what has arrived is passed on: nobody takes what has not arrived for deleted.

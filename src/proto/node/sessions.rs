@@ -30,6 +30,17 @@ impl Node {
         self.settle();
     }
 
+    /// Whether syncs under way will bring all that the session has seen and this node lacks, if they are not cut off.
+    pub fn is_arriving(&self, session: &Session) -> bool {
+        let mut arriving = self.map().context().clone();
+        for link in self.links.values().filter(|link| link.pull.is_some()) {
+            let begun = link.pull.iter().map(|pull| &pull.receiver.begin().snapshot);
+            let deferred = link.deferred.iter().map(|deferred| &deferred.snapshot);
+            begun.chain(deferred).for_each(|snapshot| arriving.join(snapshot));
+        }
+        session.is_within(&arriving)
+    }
+
     /// Takes a dot for nothing, so that it can stand for all that this node has now. A context is causally closed: it
     /// takes in a dot of another replica only with all that this had before. `None` while nothing can be written.
     ///
