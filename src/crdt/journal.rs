@@ -105,6 +105,7 @@ impl OrMap {
 
     /// To be called before a key's entry or its pending context changes; `place` is where the entry is.
     pub(super) fn touch(&mut self, place: Place, key: Key<'_>) {
+        self.note_touched(key);
         let Some(journals) = &mut self.journals else { return };
         if journals.open.position(place.hash, key).is_some() {
             return;

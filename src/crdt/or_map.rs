@@ -55,6 +55,8 @@ pub struct OrMap {
     pub(super) replaced: Replaced,
     /// What storage has still to keep, if there is one.
     pub(super) journals: Option<Box<Journals>>,
+    /// Keys under `sys` that were touched, for whoever follows them.
+    pub(super) touched_sys: Option<Vec<Box<[u8]>>>,
     /// The first coded symbols of all live dots.
     pub(super) sketch: Sketch,
     pub(super) departures: Departures,
@@ -169,6 +171,7 @@ impl OrMap {
             dated: Default::default(),
             replaced: Replaced::default(),
             journals: None,
+            touched_sys: None,
             sketch: Sketch::default(),
             departures: Departures::default(),
             sums: Sums { key, context: 0, state: 0, last: None },

@@ -45,6 +45,25 @@ pub struct Dying<'m> {
 }
 
 impl OrMap {
+    /// From now on notes which keys under `sys` are touched: records of which several may be live, so that what the key shows
+    /// need not change when they do.
+    pub(crate) fn follow_sys(&mut self) {
+        self.touched_sys.get_or_insert_default();
+    }
+
+    /// The keys noted since this was asked last, some of them twice.
+    pub(crate) fn take_touched_sys(&mut self) -> Vec<Box<[u8]>> {
+        self.touched_sys.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    pub(super) fn note_touched(&mut self, key: Key<'_>) {
+        if key.section == Section::Sys
+            && let Some(touched) = &mut self.touched_sys
+        {
+            touched.push(key.bytes.into());
+        }
+    }
+
     /// What the key shows at that time, and why.
     pub fn showing<'k>(&self, key: impl Into<Key<'k>>, now: u64) -> Showing {
         let slot = self.table.find(key.into());

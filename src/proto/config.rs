@@ -53,6 +53,8 @@ pub struct NodeConfig {
     pub drift_ms: u64,
     /// What a peer sends that is heard again after a silence is held for so long before it is joined; zero: not at all.
     pub link_settle: Duration,
+    /// How long a member whose link was lost has to refute before it counts as down.
+    pub suspect_for: Duration,
     /// How long a record that says `down` or `left` is kept, in milliseconds.
     pub forget_member_ms: u64,
 }
@@ -69,6 +71,7 @@ impl NodeConfig {
             anti_entropy_max,
             // A large value takes minutes; that the peer is gone is found out by its silence.
             pull_timeout: Duration::from_secs(180),
+            suspect_for: Duration::from_secs(30),
             redial: Duration::from_secs(5),
             redial_fast_for: Duration::from_secs(60),
             redial_max: Duration::from_secs(120),
@@ -102,6 +105,7 @@ impl NodeConfig {
             truncate_every: Duration::from_secs(5),
             drift_ms: crate::crdt::Clock::DRIFT_MS,
             link_settle: Duration::ZERO,
+            suspect_for: Duration::from_secs(2),
             forget_member_ms: 24 * 3_600_000,
         }
     }

@@ -13,6 +13,9 @@ pub(crate) const LEARNED_MAX: usize = 8;
 /// So many times rarer dials who was dialled before, for the case that the peer cannot reach it any more.
 const CALLED_PATIENCE: u32 = 16;
 
+/// Who does not answer so many attempts is taken for gone.
+const UNREACHABLE_TRIES: u32 = 20;
+
 /// So many addresses are remembered across restarts.
 const REMEMBERED_MAX: usize = 32;
 
@@ -42,6 +45,8 @@ pub(crate) struct Target {
     next: Instant,
     lost: Instant,
     wait: Duration,
+    /// How often it was dialled since somebody answered.
+    tries: u32,
 }
 
 impl Target {
@@ -73,6 +78,7 @@ impl DialTable {
             next: first,
             lost: first,
             wait: Duration::ZERO,
+            tries: 0,
         };
         self.targets.insert(address.to_owned(), target);
         true
@@ -117,6 +123,7 @@ impl DialTable {
     /// Somebody answered at an address that was dialled.
     pub(crate) fn on_answer(&mut self, address: &str, id: ReplicaId, own: bool) {
         let Some(target) = self.targets.get_mut(address) else { return };
+        target.tries = 0;
         let answer = (Some(id), own);
         if (target.id, target.own) != answer {
             (target.id, target.own) = answer;
@@ -143,9 +150,16 @@ impl DialTable {
             let fast = now.since(target.lost) < config.redial_fast_for;
             target.wait = if fast { target.redial(config) } else { (target.wait * 2).min(config.redial_max) };
             target.next = now + target.wait;
+            target.tries = target.tries.saturating_add(1);
             due.push(address.clone());
         }
         due
+    }
+
+    /// Those at addresses where nobody has answered the last so many attempts.
+    pub(crate) fn unreachable(&self, addresses: &[String]) -> Vec<ReplicaId> {
+        let targets = addresses.iter().filter_map(|address| self.targets.get(address));
+        targets.filter(|target| target.tries == UNREACHABLE_TRIES).filter_map(|target| target.id).collect()
     }
 
     /// All are due, as after the loss of a link.

@@ -93,8 +93,8 @@ fn split(carried: Carried<'_>) -> [usize; Purpose::COUNT] {
     let body = carried.plain_bytes.saturating_sub(1);
     let mut set = |purpose: Purpose, count| bytes[purpose as usize] = count;
     match carried.message {
-        Message::Hello(_) => set(Purpose::Membership, body),
-        Message::Digest(_) | Message::Goodbye { .. } | Message::Decoded => {}
+        Message::Hello(_) | Message::Shuffle(_) | Message::Surplus => set(Purpose::Membership, body),
+        Message::Prune | Message::Graft | Message::Digest(_) | Message::Goodbye { .. } | Message::Decoded => {}
         Message::Context { .. }
         | Message::Contexts { .. }
         | Message::Pull(_)

@@ -83,6 +83,8 @@ pub(crate) struct Link {
     pub(crate) held: Vec<Delta>,
     /// How long the frames of those were.
     pub(crate) held_bytes: usize,
+    /// The peer has said that it is stopping.
+    pub(crate) goodbye: bool,
     /// Closed from this side for a reason that says nothing about the peer's health.
     pub(crate) closing: bool,
 }
@@ -170,6 +172,7 @@ impl Link {
             early: Vec::new(),
             held: Vec::new(),
             held_bytes: 0,
+            goodbye: false,
             closing: false,
         }
     }

@@ -1,7 +1,7 @@
 //! Every message: who sends it, to whom, and what comes back. Not responsible for bytes: `codec` is.
 //!
-//! The control channel (0) of a link carries, both ways and in order, `Hello` first, then `Push`, `Digest`, `Context` and
-//! `Goodbye`. A pull has a channel of its own, opened by the receiver:
+//! The control channel (0) of a link carries, both ways and in order, `Hello` first, then `Push`, `Digest`, `Context`,
+//! `Prune`, `Graft`, `Shuffle`, `Surplus` and `Goodbye`. A pull has a channel of its own, opened by the receiver:
 //!
 //! ```text
 //! receiver                                   sender
@@ -16,6 +16,7 @@
 //!    Decoded                    ─────────▶
 //! ```
 
+use super::membership::{Contact, Descriptor};
 use crate::crdt::{Audit, CausalContext, Delta, Dot, DotSet, Entries, ReplicaId, Symbol};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,15 @@ pub enum Message {
         /// Whether the node leaves the cluster for good.
         left: bool,
     },
+    /// The sender does not count this link among its active ones (any more): neither end forwards on it, and who has dialled
+    /// closes it when nothing is under way.
+    Surplus,
+    /// Peer sampling: descriptors from the sender's view, its own first.
+    Shuffle(Shuffle),
+    /// What you have pushed to me came from others before: do not forward to me, only announce.
+    Prune,
+    /// What you have announced did not come from others: forward to me.
+    Graft,
     /// Receiver to sender: send me what I lack. Answered by `Begin`.
     Pull(Pull),
     /// Sender to receiver: what this pull will bring it to.
@@ -97,8 +107,30 @@ pub struct Hello {
     pub audit: Audit,
     /// The sum of its truncation bound: see [`OrMap::bound_sum`](crate::crdt::OrMap::bound_sum).
     pub bound: u64,
+    /// What the sender wants the link for. The one who has dialled says what it is.
+    pub ask: Ask,
     /// What it can read beyond what all can: bit 0, frames compressed with zstd. Others count for nothing.
     pub features: u64,
+}
+
+/// What the sender of a hello wants the link for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ask {
+    /// To meet, compare and part.
+    Passing,
+    /// To keep it among the active links, if the peer has room.
+    Active,
+    /// The same, but it has no other: the peer makes room.
+    Urgent,
+}
+
+/// See [`Message::Shuffle`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shuffle {
+    /// The descriptors.
+    pub descriptors: Vec<Descriptor<Contact>>,
+    /// Whether as many are wanted back.
+    pub reply: bool,
 }
 
 /// The sums of the sender. See [`Message::Digest`].
@@ -243,6 +275,10 @@ impl Message {
             Self::Context { .. } => "Context",
             Self::Push(_) => "Push",
             Self::Goodbye { .. } => "Goodbye",
+            Self::Surplus => "Surplus",
+            Self::Shuffle(_) => "Shuffle",
+            Self::Prune => "Prune",
+            Self::Graft => "Graft",
             Self::Pull(_) => "Pull",
             Self::Begin(_) => "Begin",
             Self::Live(_) => "Live",

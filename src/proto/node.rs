@@ -30,10 +30,12 @@ use super::durable::Kept;
 use super::feed::Feed;
 use super::ledger::{Carried, Ledger};
 use super::link::{CLONED, CONTROL, Link, LinkId, LinkMode};
+use super::membership::Members;
+use super::membership::suspicion::Suspicions;
 use super::message::{Begin, Message};
 use super::reconcile::Reconciled;
 use super::time::{Instant, Now};
-use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId, Section};
+use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId};
 use boots::Boots;
 use bytes::Bytes;
 use gate::Gate;
@@ -210,6 +212,8 @@ pub struct Node {
     compressor: Compressor,
     /// What the bytes were for on links that are gone, sent and received.
     past: [Ledger; 2],
+    members: Members,
+    suspicions: Suspicions,
     own_record_changed: bool,
     members_changed: bool,
     left: bool,
@@ -264,6 +268,8 @@ impl Node {
             assembly: Assembly::default(),
             compressor: Compressor::default(),
             past: Default::default(),
+            members: Members::default(),
+            suspicions: Suspicions::default(),
             own_record_changed: false,
             members_changed: false,
             left: false,
@@ -279,6 +285,7 @@ impl Node {
 
     fn started(mut self, now: Now) -> Self {
         self.map.set_time(now.wall_ms);
+        self.load_members();
         self.write_own_record();
         self.learn_addresses();
         self.settle();
@@ -314,7 +321,7 @@ impl Node {
         let dials = if self.offline { None } else { self.dials.next(|id| self.is_linked(id)) };
         timers
             .into_iter()
-            .chain([dials, self.next_release(), self.next_unanswered(), self.next_expiry()])
+            .chain([dials, self.suspicions.next(), self.next_release(), self.next_unanswered(), self.next_expiry()])
             .flatten()
             .min()
     }
@@ -454,6 +461,7 @@ impl Node {
             let links = &self.links;
             let linked = |id| links.values().any(|link| !link.closing && link.identity == id);
             let due = self.dials.due(now, &self.config, linked);
+            self.dials.unreachable(&due).into_iter().for_each(|id| self.suspect_unreachable(id));
             self.outputs.extend(due.into_iter().map(|address| Output::Dial { address }));
         }
         self.decide_unanswered();
@@ -466,6 +474,7 @@ impl Node {
                 self.map.truncate_expired(keep_ms, self.now.wall_ms);
             }
         }
+        self.write_down_suspects();
         self.release_held();
         self.give_up_stuck_pulls();
         self.anti_entropy();
@@ -473,6 +482,7 @@ impl Node {
 
     /// What follows from any change, once for each input: the own record put right, the peers told.
     fn settle(&mut self) {
+        self.follow_members();
         if std::mem::take(&mut self.own_record_changed) {
             self.refute();
         }
@@ -493,10 +503,6 @@ impl Node {
 
     fn on_change(&mut self, change: &Change) {
         self.feed.note(Key { section: change.section, bytes: &change.key }, change.dot);
-        if change.section == Section::Sys && change.key.starts_with(super::membership::PREFIX) {
-            self.members_changed = true;
-            self.own_record_changed |= change.key == super::membership::key_of(self.map.id());
-        }
     }
 
     /// Whether there is a link to the peer, or one is coming up.

@@ -27,7 +27,7 @@ impl Store {
     /// All members of which there is a record, this node among them, in the order of their ids.
     pub fn members(&self) -> Vec<Member> {
         let now = self.0.shared.clock.now().instant;
-        let mut node = self.0.shared.node_mut();
+        let node = self.0.shared.node();
         let (own, links) = (node.map().id(), node.links());
         let heard = |id| links.iter().find(|link| link.id == id).map(|link| millis(now.since(link.last_heard)));
         let of = |member: crate::proto::membership::Member| Member {

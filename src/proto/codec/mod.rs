@@ -57,6 +57,10 @@ const DECODED: u8 = 13;
 const DIGEST_ASKING: u8 = 14;
 const PIECE: u8 = 15;
 const COMPRESSED: u8 = 16;
+const SURPLUS: u8 = 17;
+const SHUFFLE: u8 = 18;
+const PRUNE: u8 = 19;
+const GRAFT: u8 = 20;
 
 /// The message of a pull as bytes. `begun` is the `Begin` of the pull that it belongs to: contexts are told as what has
 /// changed since. Of a message of the control channel: as if it were the first there.
@@ -87,6 +91,10 @@ fn encode_after(message: &Message, begun: Option<&Begin>, spoken: &mut Spoken) -
         Message::Hello(hello) => small(&mut writer, HELLO, hello),
         Message::Digest(digest) => write_digest(&mut writer, digest),
         Message::Goodbye { left } => small(&mut writer, GOODBYE, left),
+        Message::Surplus => writer.bytes.push(SURPLUS),
+        Message::Shuffle(shuffle) => small(&mut writer, SHUFFLE, shuffle),
+        Message::Prune => writer.bytes.push(PRUNE),
+        Message::Graft => writer.bytes.push(GRAFT),
         Message::Context { context, replace } => {
             writer.bytes.push(CONTEXT);
             writer.flag(*replace);
@@ -166,6 +174,10 @@ fn decode_after(frame: &Bytes, begun: Option<&Begin>, spoken: &mut Spoken) -> Re
         CONTEXT => return read_context(reader, spoken),
         PUSH => return read_push(reader, frame, spoken).map(Message::Push),
         GOODBYE => Message::Goodbye { left: read_small(&mut reader, GOODBYE)? },
+        SURPLUS => Message::Surplus,
+        SHUFFLE => Message::Shuffle(read_small(&mut reader, SHUFFLE)?),
+        PRUNE => Message::Prune,
+        GRAFT => Message::Graft,
         PULL => Message::Pull(read_pull(&mut reader)?),
         BEGIN => Message::Begin(read_beginning(&mut reader)?),
         LIVE => Message::Live(Part { last: reader.flag()?, part: reader.dot_set()? }),

@@ -54,6 +54,11 @@ impl Record {
         serde_json::to_vec(self).expect("a record is plain data")
     }
 
+    /// Whether it is taken for running, however doubtfully.
+    pub(crate) fn is_present(&self) -> bool {
+        self.state < MemberState::Down
+    }
+
     fn rank(&self) -> (u64, MemberState) {
         (self.incarnation, self.state)
     }
@@ -64,29 +69,23 @@ pub(crate) fn key_of(id: ReplicaId) -> Vec<u8> {
     [PREFIX, id.to_string().as_bytes()].concat()
 }
 
-/// All members of which a record can be read. What is no record is passed over: nobody but nodes writes there.
-pub(crate) fn members(map: &mut OrMap, now_ms: u64) -> Vec<Member> {
-    let keys: Vec<Vec<u8>> = map.scan(Key::sys(PREFIX), now_ms).map(|(key, _)| key.to_vec()).collect();
-    keys.iter().filter_map(|key| member(map, key, now_ms)).collect()
-}
-
-/// The member whose record has this key.
-pub(crate) fn member(map: &OrMap, key: &[u8], now_ms: u64) -> Option<Member> {
-    let id = std::str::from_utf8(key.strip_prefix(PREFIX)?).ok()?.parse().ok()?;
+/// The record that counts of those that are live at a key, and when it expires.
+pub(super) fn read(map: &OrMap, key: &[u8], now_ms: u64) -> Option<(Record, Option<u64>)> {
     let live = map.registers(Key::sys(key));
-    let records = live.iter().filter(|(_, register)| !register.is_dead(now_ms));
-    let records = records.filter_map(|(_, register)| serde_json::from_slice::<Record>(register.value.as_ref()?).ok());
-    let record = records.max_by_key(Record::rank)?;
-    Some(Member { id, record })
+    let live = live.iter().map(|(_, register)| register).filter(|register| !register.is_dead(now_ms));
+    let records = live.filter_map(|register| {
+        Some((serde_json::from_slice::<Record>(register.value.as_ref()?).ok()?, register.deadline))
+    });
+    records.max_by_key(|(record, _)| record.rank())
 }
 
 /// Writes of a member that it is down, unless there is no record of it, or that is what it says. The incarnation stays, so
 /// that the member itself can take it back.
 pub(crate) fn write_down(map: &mut OrMap, id: ReplicaId, now_ms: u64, forget_ms: u64) {
     let key = key_of(id);
-    let Some(member) = member(map, &key, now_ms).filter(|member| member.record.state < MemberState::Down) else {
+    let Some((record, _)) = read(map, &key, now_ms).filter(|(record, _)| record.state < MemberState::Down) else {
         return;
     };
-    let record = Record { state: MemberState::Down, ..member.record };
+    let record = Record { state: MemberState::Down, ..record };
     map.put_until(Key::sys(&key), record.to_json(), now_ms.saturating_add(forget_ms), now_ms);
 }

@@ -7,6 +7,7 @@ use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
 use crate::proto::dial::LEARNED_MAX;
 use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Introduced, Link, LinkId};
+use crate::proto::membership::MemberState;
 use crate::proto::message::{Digest, Hello, Message};
 use crate::proto::node::LinkInfo;
 use crate::proto::time::Now;
@@ -112,6 +113,9 @@ impl Node {
             Message::Push(delta) => self.on_push(link, delta),
             Message::Goodbye { left } => {
                 debug!(peer = %link.0, left, "the peer says goodbye");
+                if let Some(state) = self.links.get_mut(&link) {
+                    state.goodbye = true;
+                }
                 Ok(())
             }
             message => Err(format!("{} on the control channel", message.name())),
@@ -293,8 +297,10 @@ impl Node {
         }
         info!(peer = %hello.replica, name = hello.name, "link lost");
         self.dials.on_lost(state.identity, state.dialed, self.now.instant, &self.config);
-        if !state.closing {
-            self.write_down(state.identity);
+        match (state.closing, state.goodbye) {
+            (true, _) => {}
+            (false, true) => self.write_down(state.identity),
+            (false, false) => self.suspect(state.identity),
         }
     }
 
@@ -341,12 +347,8 @@ impl Node {
     /// Dials members that others have told of, as long as they are few.
     pub(super) fn learn_addresses(&mut self) {
         let own = self.map.id();
-        let members = self.members();
-        let useful = members
-            .iter()
-            .filter(|member| member.id != own && member.record.state != crate::proto::membership::MemberState::Left);
-        let useful: Vec<_> =
-            useful.filter_map(|member| Some((member.id, member.record.addresses.first()?.clone()))).collect();
+        let useful = self.members.iter().filter(|(id, record)| *id != own && record.state != MemberState::Left);
+        let useful: Vec<_> = useful.filter_map(|(id, record)| Some((id, record.addresses.first()?.clone()))).collect();
         self.dials.retain_learned(|address| useful.iter().any(|(_, known)| known == address));
         if useful.len() > LEARNED_MAX {
             return;
