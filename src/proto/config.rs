@@ -1,5 +1,6 @@
 //! Intervals and limits of the machines. Not responsible for where they come from: the public `Config` is.
 
+use super::membership::{ActiveLinks, ViewConfig};
 use super::sync::Sender;
 use crate::crdt::{ReplicaId, Retention};
 use std::time::Duration;
@@ -57,6 +58,21 @@ pub struct NodeConfig {
     pub suspect_for: Duration,
     /// How long a record that says `down` or `left` is kept, in milliseconds.
     pub forget_member_ms: u64,
+    /// How it samples its peers.
+    pub view: ViewConfig,
+    /// How many links it keeps in a large cluster.
+    pub links: ActiveLinks,
+    /// In a large cluster one of the addresses that are never given up is tried once in this time.
+    pub anchor_every: Duration,
+    /// Who was dialled to be met and has not answered after this is not there.
+    pub contact_timeout: Duration,
+    /// A link that was only to meet is closed when nothing was heard on it for so long.
+    pub contact_linger: Duration,
+    /// What a peer has announced is asked for after this, if it has not come from another. Longer than the difference between
+    /// two ways through the cluster, it is asked for seldom in vain; shorter, a broken way is mended sooner.
+    pub graft_after: Duration,
+    /// Whether it writes a record of itself: without one it is known to those only whom it meets.
+    pub writes_record: bool,
 }
 
 impl NodeConfig {
@@ -76,6 +92,12 @@ impl NodeConfig {
             redial_fast_for: Duration::from_secs(60),
             redial_max: Duration::from_secs(120),
             keep_expired_ms: 2 * anti_entropy_max.as_millis() as u64,
+            view: ViewConfig::metered(),
+            links: ActiveLinks { min: 2, fill: 2, max: 3 },
+            anchor_every: Duration::from_secs(1800),
+            contact_timeout: Duration::from_secs(20),
+            contact_linger: Duration::from_secs(5),
+            graft_after: Duration::from_secs(5),
             ..Self::new(replica)
         }
     }
@@ -107,6 +129,13 @@ impl NodeConfig {
             link_settle: Duration::ZERO,
             suspect_for: Duration::from_secs(2),
             forget_member_ms: 24 * 3_600_000,
+            view: ViewConfig::default(),
+            links: ActiveLinks::default(),
+            anchor_every: Duration::from_secs(30),
+            contact_timeout: Duration::from_secs(3),
+            contact_linger: Duration::from_secs(1),
+            graft_after: Duration::from_millis(150),
+            writes_record: true,
         }
     }
 }

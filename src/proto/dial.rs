@@ -7,9 +7,6 @@ use crate::crdt::ReplicaId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// In a cluster of up to so many others, every alive member is dialled, not only the addresses given.
-pub(crate) const LEARNED_MAX: usize = 8;
-
 /// So many times rarer dials who was dialled before, for the case that the peer cannot reach it any more.
 const CALLED_PATIENCE: u32 = 16;
 
@@ -34,6 +31,8 @@ pub(crate) struct DialTable {
 pub(crate) struct Target {
     /// Given by hand or configuration, or remembered, or else learned from a member's record.
     pub(crate) given: bool,
+    /// Linked for long, once: it is probed for ever.
+    pub(crate) anchor: bool,
     /// Given by hand, to be remembered.
     pub(crate) by_hand: bool,
     /// Who answered there last.
@@ -71,6 +70,7 @@ impl DialTable {
         self.version += 1;
         let target = Target {
             given,
+            anchor: false,
             by_hand: false,
             id,
             own: false,
@@ -162,6 +162,38 @@ impl DialTable {
         targets.filter(|target| target.tries == UNREACHABLE_TRIES).filter_map(|target| target.id).collect()
     }
 
+    /// All addresses but the own ones, and who has answered there.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&str, Option<ReplicaId>)> {
+        let others = self.targets.iter().filter(|(_, target)| !target.own);
+        others.map(|(address, target)| (address.as_str(), target.id))
+    }
+
+    /// Those that were not given.
+    pub(crate) fn anchors(&self) -> impl Iterator<Item = (&str, Option<ReplicaId>)> {
+        let anchors = self.targets.iter().filter(|(_, target)| target.anchor && !target.given);
+        anchors.map(|(address, target)| (address.as_str(), target.id))
+    }
+
+    /// Remembers an address for ever, as long as there are not more than so many; `doomed` makes room if there are.
+    pub(crate) fn add_anchor(
+        &mut self,
+        address: &str,
+        id: ReplicaId,
+        now: Instant,
+        max: usize,
+        doomed: Option<String>,
+    ) {
+        if self.targets.contains_key(address) {
+            return;
+        }
+        if self.anchors().count() >= max {
+            let Some(doomed) = doomed else { return };
+            self.targets.remove(&doomed);
+        }
+        self.add(address, false, Some(id), now);
+        self.targets.get_mut(address).into_iter().for_each(|target| target.anchor = true);
+    }
+
     /// All are due, as after the loss of a link.
     pub(crate) fn all_due(&mut self, now: Instant, config: &NodeConfig) {
         for target in self.targets.values_mut() {
@@ -186,7 +218,7 @@ impl DialTable {
     /// Forgets learned addresses that are no longer of use.
     pub(crate) fn retain_learned(&mut self, useful: impl Fn(&str) -> bool) {
         let before = self.targets.len();
-        self.targets.retain(|address, target| target.given || target.own || useful(address));
+        self.targets.retain(|address, target| target.given || target.anchor || target.own || useful(address));
         self.version += u64::from(before != self.targets.len());
     }
 
@@ -217,9 +249,11 @@ impl DialTable {
         self.barred_ids = peers.barred_ids.into_iter().collect();
         for peer in peers.addresses {
             // No address is given up on by time alone.
-            self.add(&peer.address, true, peer.id, now);
+            self.add(&peer.address, peer.by_hand, peer.id, now);
             if peer.by_hand {
                 self.keep(&peer.address);
+            } else if let Some(target) = self.targets.get_mut(&peer.address) {
+                target.anchor = true;
             }
         }
     }

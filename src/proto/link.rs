@@ -30,12 +30,28 @@ pub const CLONED: &str =
 pub enum LinkMode {
     /// Fresh writes are pushed on it.
     Eager,
-    /// It has not said hello yet, or it is not known what the peer has.
+    /// It is announced on it what there is; or it has not said hello yet, or it is not known what the peer has.
     Lazy,
+}
+
+/// What a link is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It stays: writes are told on it.
+    Active,
+    /// Two meet, compare and part.
+    Passing,
 }
 
 #[derive(Debug)]
 pub(crate) struct Link {
+    pub(crate) role: Role,
+    /// When it came up, or became what it is.
+    pub(crate) up_at: Instant,
+    /// Of an active link in a large cluster: what others wrote is forwarded on it, not only announced.
+    pub(crate) eager: bool,
+    /// The peer has announced what this node lacks: when to ask for it.
+    pub(crate) graft_at: Option<Instant>,
     /// What was dialled, or whence it came.
     pub(crate) address: String,
     pub(crate) dialed: bool,
@@ -62,6 +78,7 @@ pub(crate) struct Link {
     /// The node's version up to which nothing is left to push or announce.
     pub(crate) pushed: u64,
     pub(crate) announced: u64,
+    pub(crate) announce_not_before: Instant,
     /// Control frames that the transport has not taken yet, and how large a push may be.
     pub(crate) control: Pace,
     pub(crate) push_not_before: Instant,
@@ -144,6 +161,10 @@ impl Deferred {
 impl Link {
     pub(crate) fn new(address: String, dialed: bool, identity: ReplicaId, now: Instant) -> Self {
         Self {
+            role: Role::Active,
+            up_at: now,
+            eager: true,
+            graft_at: None,
             address,
             dialed,
             identity,
@@ -160,6 +181,7 @@ impl Link {
             pushed: 0,
             announced: 0,
             control: Pace::of_pushes(),
+            announce_not_before: now,
             push_not_before: now,
             pull: None,
             pull_wanted: false,
@@ -246,6 +268,7 @@ impl Link {
     }
 
     pub(crate) fn mode(&self) -> LinkMode {
-        if self.is_up() && self.known.is_some() { LinkMode::Eager } else { LinkMode::Lazy }
+        let eager = self.is_up() && self.known.is_some() && self.role == Role::Active && self.eager;
+        if eager { LinkMode::Eager } else { LinkMode::Lazy }
     }
 }

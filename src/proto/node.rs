@@ -5,7 +5,7 @@
 //! latest, and call `handle` with [`Input::Timeout`]. Of a node whose state is kept, `node/gate.rs` has the rest of it.
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
-//! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
+//! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records, `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one,
 //! `node/feed.rs` what is noted for watchers, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
 //! the cluster, `node/diagnosis.rs` how it differs from another node, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
@@ -18,9 +18,11 @@ mod http_view;
 mod links;
 mod members;
 mod offline;
+mod overlay;
 mod pulls;
 mod sessions;
 mod spread;
+mod view;
 
 use super::assembly::Assembly;
 use super::codec::{self, Compressor};
@@ -30,8 +32,9 @@ use super::durable::Kept;
 use super::feed::Feed;
 use super::ledger::{Carried, Ledger};
 use super::link::{CLONED, CONTROL, Link, LinkId, LinkMode};
-use super::membership::Members;
+use super::membership::active::Overlay;
 use super::membership::suspicion::Suspicions;
+use super::membership::{Contact, Members, View};
 use super::message::{Begin, Message};
 use super::reconcile::Reconciled;
 use super::time::{Instant, Now};
@@ -41,6 +44,8 @@ use bytes::Bytes;
 use gate::Gate;
 use hold::Holding;
 use http_view::Unanswered;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::error;
 
@@ -176,6 +181,12 @@ pub struct LinkInfo {
     pub ledgers: [Ledger; 2],
 }
 
+/// Two processes that draw the same number at their start have different ids.
+fn seed(config: &NodeConfig) -> u64 {
+    let id = u128::from_be_bytes(*config.replica.as_bytes());
+    config.boot ^ (id as u64) ^ ((id >> 64) as u64)
+}
+
 /// One node: the map, its links, and what is under way.
 #[derive(Debug)]
 pub struct Node {
@@ -185,6 +196,11 @@ pub struct Node {
     dials: DialTable,
     boots: Boots,
     holding: Holding,
+    /// A sample of the other nodes.
+    view: View<Contact>,
+    overlay: Overlay,
+    /// Seeded with the number that is drawn at each start.
+    rng: StdRng,
     /// Addresses put into the HTTP view here, until it is known whether somebody answers there.
     unanswered: BTreeMap<String, Unanswered>,
     /// Disconnected by hand.
@@ -252,6 +268,9 @@ impl Node {
             links: BTreeMap::new(),
             boots: Boots::default(),
             holding: Holding::default(),
+            view: View::new(config.view),
+            overlay: Overlay::new(now.instant),
+            rng: StdRng::seed_from_u64(seed(&config)),
             unanswered: BTreeMap::new(),
             offline: false,
             feed: Feed::default(),
@@ -318,10 +337,18 @@ impl Node {
     /// When to call [`handle`](Self::handle) at the latest.
     pub fn next_timeout(&self) -> Option<Instant> {
         let timers = [Some(self.anti_entropy_at), Some(self.truncate_at), self.next_spread(), self.next_pull_timeout()];
-        let dials = if self.offline { None } else { self.dials.next(|id| self.is_linked(id)) };
+        let dials = if self.dials_all() { self.dials.next(|id| self.is_linked(id)) } else { None };
         timers
             .into_iter()
-            .chain([dials, self.suspicions.next(), self.next_release(), self.next_unanswered(), self.next_expiry()])
+            .chain([
+                dials,
+                self.next_overlay(),
+                self.next_graft(),
+                self.suspicions.next(),
+                self.next_release(),
+                self.next_unanswered(),
+                self.next_expiry(),
+            ])
             .flatten()
             .min()
     }
@@ -457,13 +484,15 @@ impl Node {
 
     fn on_time(&mut self) {
         let now = self.now.instant;
-        if !self.offline {
+        if self.dials_all() {
             let links = &self.links;
             let linked = |id| links.values().any(|link| !link.closing && link.identity == id);
             let due = self.dials.due(now, &self.config, linked);
             self.dials.unreachable(&due).into_iter().for_each(|id| self.suspect_unreachable(id));
             self.outputs.extend(due.into_iter().map(|address| Output::Dial { address }));
         }
+        self.tend_overlay();
+        self.graft();
         self.decide_unanswered();
         if self.truncate_at <= now {
             self.truncate_at = now + self.config.truncate_every;
@@ -487,12 +516,18 @@ impl Node {
             self.refute();
         }
         if std::mem::take(&mut self.members_changed) {
+            self.count_members();
             self.learn_addresses();
         }
         self.flush_feed();
         self.take_in_deferred();
         self.start_wanted_pulls();
         self.spread();
+    }
+
+    /// Whether each known address is dialled: in a large cluster only by who has no links.
+    fn dials_all(&self) -> bool {
+        !self.offline && (!self.overlay.is_large() || self.active_links() == 0)
     }
 
     fn on_local_write(&mut self, key: Key<'_>) {

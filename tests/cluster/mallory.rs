@@ -55,6 +55,7 @@ impl Mallory {
             address: "127.0.0.1:1".into(),
             audit: Audit { context: 1, state: 1, pending: 0 },
             bound: 0,
+            ask: tidings::proto::message::Ask::Active,
             features: 0,
         }
     }

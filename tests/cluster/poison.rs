@@ -468,6 +468,7 @@ async fn wrong_cluster_without_any_secret() {
         address: from.clone(),
         audit: Audit { context: 0, state: 0, pending: 0 },
         bound: 0,
+        ask: tidings::proto::message::Ask::Active,
         features: 0,
     };
     // A client may speak before the server has looked at its certificate.

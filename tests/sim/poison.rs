@@ -38,6 +38,7 @@ fn hello(map: &OrMap) -> Bytes {
         address: "y".into(),
         audit: map.audit(),
         bound: 0,
+        ask: tidings::proto::message::Ask::Active,
         features: 0,
     };
     codec::encode(&Message::Hello(hello), None)

@@ -31,6 +31,7 @@ fn hello(node: &Node, peer: u64) -> Hello {
         address: format!("n{peer}"),
         audit: node.map().audit(),
         bound: node.map().bound_sum(),
+        ask: tidings::proto::message::Ask::Active,
         features: 0,
     }
 }

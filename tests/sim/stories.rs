@@ -548,6 +548,7 @@ fn two_processes_with_one_replica_id_are_told_apart() {
         address: "elsewhere".to_owned(),
         audit: twin.map().audit(),
         bound: 0,
+        ask: tidings::proto::message::Ask::Active,
         features: 0,
     };
     let member = &mut dense.world.members[A];

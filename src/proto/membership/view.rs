@@ -19,6 +19,7 @@ pub use config::{Keep, Propagate, Select, ViewConfig, ViewConfigError};
 use crate::crdt::ReplicaId;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 
 /// What a descriptor describes. Two of one id are the same peer, whatever else they say: the younger one counts.
@@ -31,7 +32,7 @@ pub trait Peer: Clone {
 }
 
 /// A node, and where it listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contact {
     /// Its replica.
     pub id: ReplicaId,
@@ -48,7 +49,7 @@ impl Peer for Contact {
 }
 
 /// A peer, and how long ago it said so itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Descriptor<P> {
     /// Who.
     pub peer: P,

@@ -5,10 +5,9 @@ use super::offline::OFFLINE;
 use super::{Node, PeerInfo};
 use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
-use crate::proto::dial::LEARNED_MAX;
-use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Introduced, Link, LinkId};
+use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Introduced, Link, LinkId, Role};
 use crate::proto::membership::MemberState;
-use crate::proto::message::{Digest, Hello, Message};
+use crate::proto::message::{Ask, Digest, Hello, Message};
 use crate::proto::node::LinkInfo;
 use crate::proto::time::Now;
 use bytes::Bytes;
@@ -31,7 +30,11 @@ impl Node {
         }
         // Before a hello, so that the peer does not count the link as one that was up and is lost, at each attempt.
         let barred = self.dials.is_barred(&address, Some(identity)) && !self.is_given(&address, dialed);
-        self.links.insert(link, Link::new(address, dialed, identity, self.now.instant));
+        let ask = if dialed { self.ask_of(&address, identity) } else { Ask::Active };
+        let mut state = Link::new(address, dialed, identity, self.now.instant);
+        // Of a link that was accepted the hello says what it is for.
+        state.role = if dialed && ask != Ask::Passing { Role::Active } else { Role::Passing };
+        self.links.insert(link, state);
         if barred {
             return self.close_link(link, REMOVED.to_owned());
         }
@@ -47,6 +50,7 @@ impl Node {
             address: self.config.address.clone(),
             audit: self.map.audit(),
             bound: self.map.bound_sum(),
+            ask,
             features: codec::FEATURES,
         };
         self.send(link, CONTROL, &Message::Hello(hello.clone()), None);
@@ -111,6 +115,22 @@ impl Node {
                 Ok(())
             }
             Message::Push(delta) => self.on_push(link, delta),
+            Message::Prune => {
+                self.set_eager(link, false);
+                Ok(())
+            }
+            Message::Graft => {
+                self.set_eager(link, true);
+                Ok(())
+            }
+            Message::Surplus => {
+                self.on_surplus(link);
+                Ok(())
+            }
+            Message::Shuffle(shuffle) => {
+                self.on_shuffle(link, shuffle);
+                Ok(())
+            }
             Message::Goodbye { left } => {
                 debug!(peer = %link.0, left, "the peer says goodbye");
                 if let Some(state) = self.links.get_mut(&link) {
@@ -146,15 +166,20 @@ impl Node {
             self.close_link(link, CLONED.to_owned());
             return Ok(());
         }
-        if !self.wins_over_others(link, &hello) {
+        let role = if dialed { None } else { Some(self.role_of(&hello)) };
+        let Some(replaces_active) = self.wins_over_others(link, &hello) else {
             self.close_link(link, DUPLICATE.to_owned());
             return Ok(());
-        }
+        };
         info!(peer = %hello.replica, name = hello.name, address, "link up");
         let audit = hello.audit;
+        self.on_met(&hello);
         if let Some(state) = self.links.get_mut(&link) {
             state.greet(hello);
+            state.up_at = self.now.instant;
+            state.role = if replaces_active { Role::Active } else { role.unwrap_or(state.role) };
         }
+        self.on_linked(link);
         self.synced_once |= audit == self.map.audit();
         self.hear_anew(identity);
         self.anti_entropy_soon();
@@ -198,22 +223,24 @@ impl Node {
     }
 
     /// Of several links to one peer the one that the lower id dialled stays; a restarted peer's new link always does. If
-    /// it was no restart but a clone, the process whose link goes will come back, and `refuses_clone` finds it out.
-    fn wins_over_others(&mut self, link: LinkId, hello: &Hello) -> bool {
+    /// it was no restart but a clone, the process whose link goes will come back, and `refuses_clone` finds it out. Whether
+    /// one of the others was active; `None` if one of them stays.
+    fn wins_over_others(&mut self, link: LinkId, hello: &Hello) -> Option<bool> {
         let lower_dials = |state: &Link| state.dialed == (self.map.id() < hello.replica);
-        let Some(new) = self.links.get(&link).map(lower_dials) else { return false };
+        let new = self.links.get(&link).map(lower_dials)?;
         let same_peer = |state: &Link| state.is_up() && state.identity == hello.replica;
         let others: Vec<_> = self.links.iter().filter(|(_, state)| same_peer(state)).collect();
         let restarted = |state: &Link| state.hello.as_ref().is_some_and(|old| old.boot != hello.boot);
         if others.iter().any(|(_, old)| !restarted(old) && lower_dials(old) && !new) {
-            return false;
+            return None;
         }
+        let active = others.iter().any(|(_, old)| old.role == Role::Active);
         let losers: Vec<LinkId> = others.iter().map(|(id, _)| **id).collect();
         for loser in losers {
             self.close_link(loser, DUPLICATE.to_owned());
             self.drop_syncs(loser);
         }
-        true
+        Some(active)
     }
 
     fn on_digest(&mut self, link: LinkId, digest: Digest) {
@@ -231,6 +258,7 @@ impl Node {
             state.pushed = 0;
         } else {
             state.learn(&context);
+            self.note_announced(link, &context);
         }
         Ok(())
     }
@@ -256,6 +284,7 @@ impl Node {
             return Ok(());
         }
         self.received.add(merged.received);
+        self.prune_if_late(link, merged.received);
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
         if !merged.missing.is_empty() {
@@ -295,7 +324,12 @@ impl Node {
         if self.is_linked(state.identity) {
             return;
         }
+        if state.role == Role::Passing && self.overlay.is_large() {
+            return debug!(peer = %hello.replica, name = hello.name, "passing link closed");
+        }
         info!(peer = %hello.replica, name = hello.name, "link lost");
+        self.on_active_lost();
+        self.on_contact_failed(state.identity);
         self.dials.on_lost(state.identity, state.dialed, self.now.instant, &self.config);
         match (state.closing, state.goodbye) {
             (true, _) => {}
@@ -330,6 +364,7 @@ impl Node {
             .iter()
             .filter(|(address, target)| *address == address_or_id || (id.is_some() && target.id == id));
         let mut addresses: Vec<String> = dialed.map(|(address, _)| address.clone()).collect();
+        id.into_iter().for_each(|id| self.on_contact_failed(id));
         let found = !links.is_empty() || !addresses.is_empty();
         addresses.extend(
             links.iter().filter_map(|link| self.links.get(link)?.hello.as_ref()).map(|hello| hello.address.clone()),
@@ -344,15 +379,15 @@ impl Node {
         found
     }
 
-    /// Dials members that others have told of, as long as they are few.
+    /// Dials members that others have told of, where everybody is linked to everybody.
     pub(super) fn learn_addresses(&mut self) {
+        if self.overlay.is_large() {
+            return self.dials.retain_learned(|_| false);
+        }
         let own = self.map.id();
         let useful = self.members.iter().filter(|(id, record)| *id != own && record.state != MemberState::Left);
         let useful: Vec<_> = useful.filter_map(|(id, record)| Some((id, record.addresses.first()?.clone()))).collect();
         self.dials.retain_learned(|address| useful.iter().any(|(_, known)| known == address));
-        if useful.len() > LEARNED_MAX {
-            return;
-        }
         for (id, address) in useful {
             if !self.dials.is_barred(&address, Some(id)) && address != self.config.address {
                 // Of two that may dial each other the lower id does; the other only if it has waited in vain.

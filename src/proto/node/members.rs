@@ -48,6 +48,9 @@ impl Node {
         if now.is_none() {
             self.suspicions.forget(*id);
         }
+        if now.is_some_and(|record| !record.is_present()) {
+            self.view.evict(*id);
+        }
         self.note_suspicion(*id, false);
     }
 
@@ -62,6 +65,9 @@ impl Node {
 
     /// Writes what this node says of itself, above all that was said of it.
     pub(super) fn write_own_record(&mut self) {
+        if !self.config.writes_record {
+            return;
+        }
         let id = self.map.id();
         let incarnation = self.members.get(id).map_or(1, |record| record.incarnation.saturating_add(1));
         let record = Record {

@@ -2,7 +2,8 @@
 //! a peer then asks for: `pulls` is.
 
 use super::Node;
-use crate::proto::link::{CONTROL, Link, LinkId};
+use crate::crdt::{CausalContext, Received};
+use crate::proto::link::{CONTROL, Link, LinkId, Role};
 use crate::proto::message::{Digest, Message};
 use crate::proto::time::Instant;
 
@@ -12,8 +13,33 @@ const PUSH_DOTS_MAX: u64 = 1000;
 const PUSH_PENDING_MAX: usize = 100;
 /// A link takes one push at a time; a second control frame may wait behind it.
 const CONTROL_IN_FLIGHT_MAX: usize = 2;
+/// While something changes in a large cluster, sums are compared so many times more rarely.
+const BUSY_FACTOR: u32 = 10;
+
+/// What is told on a link unasked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// In a small cluster, where all are linked to all: own writes at once; what others wrote is announced, and pushed only
+    /// if it does not come otherwise.
+    Mesh,
+    /// Along the tree: everything at once.
+    Eager,
+    /// Beside the tree: everything is announced.
+    Lazy,
+    /// The link will not stay, or is not up.
+    None,
+}
 
 impl Node {
+    fn flow(&self, state: &Link) -> Flow {
+        match (state.is_up(), self.overlay.is_large(), state.role) {
+            (false, ..) | (true, true, Role::Passing) => Flow::None,
+            (true, false, _) => Flow::Mesh,
+            (true, true, Role::Active) if state.eager => Flow::Eager,
+            (true, true, Role::Active) => Flow::Lazy,
+        }
+    }
+
     /// Tells each peer what it is due.
     pub(super) fn spread(&mut self) {
         let links: Vec<LinkId> = self.links.iter().filter(|(_, s)| s.is_up()).map(|(link, _)| *link).collect();
@@ -25,8 +51,14 @@ impl Node {
                 self.announce(link);
             }
         }
-        let all_told =
-            |state: &Link| !state.is_up() || (state.pushed >= self.any_version && state.announced >= self.any_version);
+        let pushed = |state: &Link| state.pushed >= self.any_version;
+        let announced = |state: &Link| state.announced >= self.any_version;
+        let all_told = |state: &Link| match self.flow(state) {
+            Flow::None => true,
+            Flow::Mesh => pushed(state) && announced(state),
+            Flow::Eager => pushed(state),
+            Flow::Lazy => announced(state),
+        };
         if self.links.values().all(all_told) {
             self.received_at = None;
         }
@@ -48,7 +80,11 @@ impl Node {
             return None;
         }
         let fresh = state.pushed < self.own_version;
-        let at = if fresh { self.now.instant } else { self.received_at? + self.config.forward_after };
+        let at = match self.flow(state) {
+            Flow::Mesh if !fresh => self.received_at? + self.config.forward_after,
+            Flow::Mesh | Flow::Eager => self.now.instant,
+            Flow::Lazy | Flow::None => return None,
+        };
         Some(at.max(state.push_not_before))
     }
 
@@ -89,19 +125,78 @@ impl Node {
     /// When to tell the peer what others have brought, so that it does not send it: before it would.
     fn announce_due(&self, link: LinkId) -> Option<Instant> {
         let state = self.links.get(&link)?;
-        let due = state.announced < self.any_version && state.control.in_flight() < CONTROL_IN_FLIGHT_MAX;
-        if due { Some(self.received_at? + self.config.announce_after) } else { None }
+        if state.announced >= self.any_version || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX {
+            return None;
+        }
+        match self.flow(state) {
+            Flow::Mesh => Some(self.received_at? + self.config.announce_after),
+            Flow::Lazy => Some(state.announce_not_before.max(self.now.instant)),
+            Flow::Eager | Flow::None => None,
+        }
     }
 
     fn announce(&mut self, link: LinkId) {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
         state.announced = version;
+        state.announce_not_before = self.now.instant + self.config.announce_after;
         if state.known.as_ref().is_some_and(|known| known.includes(self.map.context())) {
             return;
         }
         let context = self.map.context().clone();
         self.send(link, CONTROL, &Message::Context { context, replace: false }, None);
+    }
+
+    // --- The tree (Plumtree: Leitao, Pereira, Rodrigues, SRDS 2007), with the store itself as the cache of messages
+
+    /// A push brought mostly what others had brought before: its link is not part of the tree.
+    pub(super) fn prune_if_late(&mut self, link: LinkId, received: Received) {
+        let late = received.known + received.void > received.new;
+        let eager = self.links.values().filter(|state| self.flow(state) == Flow::Eager).count();
+        let of_tree = self.links.get(&link).is_some_and(|state| self.flow(state) == Flow::Eager);
+        if late && of_tree && eager > 1 {
+            self.set_eager(link, false);
+            self.send(link, CONTROL, &Message::Prune, None);
+        }
+    }
+
+    pub(super) fn set_eager(&mut self, link: LinkId, eager: bool) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.eager = eager;
+        }
+    }
+
+    /// The peer has announced what it has: if it does not come from another soon, this link joins the tree.
+    pub(super) fn note_announced(&mut self, link: LinkId, context: &CausalContext) {
+        let (at, lacks) = (self.now.instant + self.config.graft_after, !self.map.context().includes(context));
+        let large = self.overlay.is_large();
+        if let Some(state) = self.links.get_mut(&link).filter(|state| lacks && large && state.role == Role::Active) {
+            state.graft_at.get_or_insert(at);
+        }
+    }
+
+    /// Asks one peer at a time for what it has announced and nobody has brought.
+    pub(super) fn graft(&mut self) {
+        let now = self.now.instant;
+        let due = self.links.iter().filter(|(_, state)| state.graft_at.is_some_and(|at| at <= now));
+        let due: Vec<LinkId> = due.map(|(link, _)| *link).collect();
+        let mut asked = false;
+        for link in due {
+            let again = now + self.config.graft_after;
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            let lacks = state.known.as_ref().is_some_and(|known| !self.map.context().includes(known));
+            state.graft_at = (lacks && state.is_up()).then_some(again);
+            if state.graft_at.is_some() && !asked {
+                asked = true;
+                self.set_eager(link, true);
+                self.send(link, CONTROL, &Message::Graft, None);
+                self.want_pull(link, false);
+            }
+        }
+    }
+
+    pub(super) fn next_graft(&self) -> Option<Instant> {
+        self.links.values().filter_map(|state| state.graft_at).min()
     }
 
     /// The safety net, and alone enough: sums are compared with one peer after the other, ever more rarely while
@@ -111,11 +206,13 @@ impl Node {
             return;
         }
         let quiet = self.anti_entropy_version == self.any_version;
-        let wait = if quiet { self.anti_entropy_wait * 2 } else { self.config.anti_entropy };
+        // Where writes come along the tree, sums differ by what is on its way: compared often, it would be sent twice.
+        let busy = self.config.anti_entropy * if self.overlay.is_large() { BUSY_FACTOR } else { 1 };
+        let wait = if quiet { self.anti_entropy_wait * 2 } else { busy };
         self.anti_entropy_version = self.any_version;
-        self.anti_entropy_wait = wait.min(self.config.anti_entropy_max);
+        self.anti_entropy_wait = wait.min(self.config.anti_entropy_max.max(busy));
         self.anti_entropy_at = self.now.instant + self.anti_entropy_wait;
-        let up = |state: &Link| state.is_up() && state.control.in_flight() < CONTROL_IN_FLIGHT_MAX;
+        let up = |state: &Link| self.flow(state) != Flow::None && state.control.in_flight() < CONTROL_IN_FLIGHT_MAX;
         let links: Vec<LinkId> = self.links.iter().filter(|(_, state)| up(state)).map(|(link, _)| *link).collect();
         let next = links.iter().find(|link| Some(**link) > self.anti_entropy_turn).or(links.first()).copied();
         self.anti_entropy_turn = next;

@@ -1,0 +1,256 @@
+//! Which peers a node of a large cluster keeps links to, and whom it asks next: what is under way, and when to go on. Not
+//! responsible for links: `node/overlay.rs` has them.
+//!
+//! After HyParView (Leitao, Pereira, Rodrigues, DSN 2007): few links, the same at both ends, repaired at once from a larger
+//! sample of the cluster; who has none at all is not refused.
+
+use super::{Contact, MemberState};
+use crate::crdt::ReplicaId;
+use crate::proto::message::Ask;
+use crate::proto::time::Instant;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// With up to so many members, this node among them, all are linked to all.
+pub(crate) const MESH_MAX: usize = 9;
+/// A large cluster counts as small again when it has shrunk to this: one that comes and goes must not turn it over each time.
+const MESH_AGAIN: usize = 8;
+
+/// How many links a node keeps in a cluster where not all are linked to all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ActiveLinks {
+    /// With fewer it looks for others,
+    pub min: usize,
+    /// until it has so many.
+    pub fill: usize,
+    /// With so many it takes no more, but from those that have none.
+    pub max: usize,
+}
+
+impl Default for ActiveLinks {
+    fn default() -> Self {
+        Self { min: 4, fill: 5, max: 6 }
+    }
+}
+
+/// Contacts under way, and when the next are due.
+#[derive(Debug)]
+pub(crate) struct Overlay {
+    large: bool,
+    /// By address: who was dialled for what, and has not answered.
+    contacts: BTreeMap<String, Contacting>,
+    /// It has fewer links than it should, and looks for others until it is filled.
+    filling: bool,
+    /// How many were asked for a link in vain since the last that took one.
+    in_vain: u32,
+    pub(crate) fill_at: Instant,
+    pub(crate) shuffle_at: Instant,
+    shuffle_wait: Duration,
+    pub(crate) anchor_at: Instant,
+}
+
+#[derive(Debug)]
+struct Contacting {
+    id: Option<ReplicaId>,
+    ask: Ask,
+    until: Instant,
+    tries: u32,
+}
+
+/// Nobody has answered somewhere.
+#[derive(Debug)]
+pub(crate) struct Failed {
+    pub(crate) address: String,
+    pub(crate) id: Option<ReplicaId>,
+    /// It is to be tried again.
+    pub(crate) again: bool,
+}
+
+impl Overlay {
+    /// A contact is tried so often before it is taken for gone.
+    const TRIES: u32 = 3;
+    /// Who has none and was refused so often is not refused any more.
+    const PATIENCE: u32 = 3;
+    /// While nothing changes, shuffles become rarer by up to this.
+    const QUIET_FACTOR: u32 = 32;
+    /// The shortest pause between two rounds of asking for links.
+    pub(crate) const PAUSE: Duration = Duration::from_millis(100);
+
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            large: false,
+            contacts: BTreeMap::new(),
+            filling: true,
+            in_vain: 0,
+            fill_at: now,
+            shuffle_at: now,
+            shuffle_wait: Duration::ZERO,
+            anchor_at: now,
+        }
+    }
+
+    /// Whether there are too many members for a link to each.
+    pub(crate) fn is_large(&self) -> bool {
+        self.large
+    }
+
+    /// So many members are present. Whether the cluster has become large by that.
+    pub(crate) fn count(&mut self, present: usize) -> bool {
+        let was = self.large;
+        self.large = present > MESH_MAX || (was && present > MESH_AGAIN);
+        self.large && !was
+    }
+
+    /// Who is there has changed, or is about to: shuffles are as frequent as they are set.
+    pub(crate) fn stir(&mut self, now: Instant, period: Duration) {
+        self.shuffle_wait = period;
+        self.shuffle_at = self.shuffle_at.min(now + period);
+    }
+
+    /// The next shuffle is due later than this one was.
+    pub(crate) fn shuffled(&mut self, now: Instant, period: Duration) {
+        self.shuffle_at = now + self.shuffle_wait.max(period);
+        self.shuffle_wait = (self.shuffle_wait.max(period) * 2).min(period.saturating_mul(Self::QUIET_FACTOR));
+    }
+
+    /// How many links are to be asked for, of one that has so many.
+    pub(crate) fn wanted(&mut self, active: usize, links: ActiveLinks) -> usize {
+        self.filling = active < links.min || (self.filling && active < links.fill);
+        let asked = self.contacts.values().filter(|contact| contact.ask != Ask::Passing).count();
+        if self.filling { links.fill.saturating_sub(active + asked) } else { 0 }
+    }
+
+    /// How a link is asked for, by one that has so many.
+    pub(crate) fn ask(&self, active: usize) -> Ask {
+        if active == 0 && self.in_vain >= Self::PATIENCE { Ask::Urgent } else { Ask::Active }
+    }
+
+    /// A link was taken, or not.
+    pub(crate) fn on_asked(&mut self, taken: bool, now: Instant) {
+        self.in_vain = if taken { 0 } else { self.in_vain.saturating_add(1) };
+        self.fill_at = now + Self::PAUSE * (1 << self.in_vain.min(6));
+    }
+
+    // --- Contacts
+
+    pub(crate) fn is_contacting(&self, id: ReplicaId) -> bool {
+        self.contacts.values().any(|contact| contact.id == Some(id))
+    }
+
+    pub(crate) fn contacts(&self) -> usize {
+        self.contacts.len()
+    }
+
+    /// Somebody is dialled for a purpose.
+    pub(crate) fn contact(&mut self, address: &str, id: Option<ReplicaId>, ask: Ask, until: Instant) {
+        let tries = self.contacts.get(address).map_or(0, |contact| contact.tries) + 1;
+        self.contacts.insert(address.to_owned(), Contacting { id, ask, until, tries });
+    }
+
+    /// Somebody has answered: what it was for.
+    pub(crate) fn take(&mut self, address: &str) -> Option<Ask> {
+        self.contacts.remove(address).map(|contact| contact.ask)
+    }
+
+    /// Those that have not answered in time. Who is to be tried again is still under way.
+    pub(crate) fn take_failed(&mut self, now: Instant) -> Vec<Failed> {
+        let over = self.contacts.iter().filter(|(_, contact)| contact.until <= now);
+        let failed = over.map(|(address, contact)| {
+            let again = contact.ask == Ask::Passing && contact.id.is_some() && contact.tries < Self::TRIES;
+            Failed { address: address.clone(), id: contact.id, again }
+        });
+        let failed: Vec<Failed> = failed.collect();
+        failed.iter().filter(|failed| !failed.again).for_each(|failed| drop(self.contacts.remove(&failed.address)));
+        failed
+    }
+
+    pub(crate) fn next_failure(&self) -> Option<Instant> {
+        self.contacts.values().map(|contact| contact.until).min()
+    }
+}
+
+/// Whether a member that is so spoken of may be asked for a link.
+pub(crate) fn may_be_asked(state: Option<MemberState>) -> bool {
+    state.is_none_or(|state| state < MemberState::Down)
+}
+
+impl Contact {
+    /// No address is longer: a name of 253 bytes and a port.
+    pub const ADDRESS_BYTES_MAX: usize = 261;
+
+    /// Whether somebody could be reached so.
+    pub(crate) fn is_usable(&self) -> bool {
+        (1..=Self::ADDRESS_BYTES_MAX).contains(&self.address.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    #[test]
+    fn a_cluster_at_the_edge_does_not_turn_over_each_time() {
+        let mut overlay = Overlay::new(at(0));
+        let large: Vec<bool> = [9, 10, 9, 10, 8, 9, 10]
+            .map(|present| {
+                overlay.count(present);
+                overlay.is_large()
+            })
+            .to_vec();
+        assert_eq!(large, [false, true, true, true, false, false, true]);
+    }
+
+    #[test]
+    fn links_are_asked_for_until_it_is_filled_and_not_again_before_it_has_too_few() {
+        let mut overlay = Overlay::new(at(0));
+        let links = ActiveLinks::default();
+        let wanted = [0, 3, 4, 5, 4, 3, 4].map(|active| overlay.wanted(active, links));
+        assert_eq!(wanted, [5, 2, 1, 0, 0, 2, 1]);
+        overlay.contact("a:1", None, Ask::Active, at(1000));
+        overlay.contact("b:1", None, Ask::Passing, at(1000));
+        assert_eq!(overlay.wanted(3, links), 1, "one is under way");
+    }
+
+    #[test]
+    fn who_has_none_is_urgent_after_some_refusals() {
+        let mut overlay = Overlay::new(at(0));
+        assert_eq!(overlay.ask(0), Ask::Active);
+        (0..3).for_each(|_| overlay.on_asked(false, at(0)));
+        assert_eq!((overlay.ask(0), overlay.ask(1)), (Ask::Urgent, Ask::Active));
+        assert_eq!(overlay.fill_at, at(800));
+        overlay.on_asked(true, at(1000));
+        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Active, at(1100)));
+    }
+
+    #[test]
+    fn a_known_contact_is_tried_again_and_a_link_is_asked_of_another() {
+        let mut overlay = Overlay::new(at(0));
+        let known = Some(ReplicaId::from(1));
+        let mut tries = 0;
+        overlay.contact("a:1", known, Ask::Passing, at(10));
+        while overlay.take_failed(at(10)).iter().any(|failed| failed.again) {
+            tries += 1;
+            overlay.contact("a:1", known, Ask::Passing, at(10));
+        }
+        assert_eq!((tries, overlay.contacts()), (2, 0));
+        overlay.contact("a:1", known, Ask::Active, at(10));
+        assert!(!overlay.take_failed(at(10))[0].again);
+    }
+
+    #[test]
+    fn shuffles_become_rarer_until_something_stirs() {
+        let (mut overlay, second) = (Overlay::new(at(0)), Duration::from_secs(1));
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            overlay.shuffled(at(0), second);
+            waits.push(overlay.shuffle_at.as_micros() / 1_000_000);
+        }
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 32, 32]);
+        overlay.stir(at(0), second);
+        assert_eq!(overlay.shuffle_at, at(1000));
+    }
+}
