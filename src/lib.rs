@@ -77,6 +77,8 @@ mod http;
 pub mod proto;
 #[cfg(feature = "net")]
 pub mod runtime;
+#[cfg(feature = "cli")]
+pub mod simulate;
 #[cfg(feature = "net")]
 mod status;
 #[cfg(feature = "net")]

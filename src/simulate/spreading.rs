@@ -1,0 +1,195 @@
+//! How long each write takes to be everywhere. Not responsible for what is in it.
+
+use crate::crdt::{CausalContext, Dot, ReplicaId};
+use std::collections::VecDeque;
+
+/// A curve has so many points: at none, a fortieth, … all of the nodes.
+pub const SHARES: usize = 41;
+const NEVER: u32 = u32::MAX;
+
+/// When a write had reached which share of the nodes, in microseconds after it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Curve(pub [u32; SHARES]);
+
+impl Curve {
+    /// When it was everywhere.
+    pub fn last_us(&self) -> u64 {
+        u64::from(self.0[SHARES - 1])
+    }
+
+    fn new(times: &[u32]) -> Self {
+        let mut times: Vec<u32> = times.iter().copied().filter(|time| *time != NEVER).collect();
+        times.sort_unstable();
+        let at = |point: usize| (times.len().saturating_sub(1) * point) / (SHARES - 1);
+        Self(std::array::from_fn(|point| times.get(at(point)).copied().unwrap_or(0)))
+    }
+}
+
+/// A write that is not everywhere.
+#[derive(Clone, Debug)]
+struct Open {
+    counter: u64,
+    made_us: u64,
+    /// When each node had it.
+    times: Vec<u32>,
+    count: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Writer {
+    id: ReplicaId,
+    /// Where it stood in the last context: most agree.
+    place: usize,
+    /// What each node has of it.
+    seen: Vec<u64>,
+    open: VecDeque<Open>,
+}
+
+/// All writes, on their way or there.
+#[derive(Clone, Debug)]
+pub struct Spread {
+    nodes: usize,
+    up: usize,
+    writers: Vec<Writer>,
+    curves: Vec<Curve>,
+}
+
+impl Spread {
+    pub(super) fn new(nodes: usize) -> Self {
+        Self { nodes, up: nodes, writers: Vec::new(), curves: Vec::new() }
+    }
+
+    /// Of the writes that are everywhere, in the order of their being so.
+    pub fn curves(&self) -> &[Curve] {
+        &self.curves
+    }
+
+    /// How many writes are not everywhere.
+    pub fn open(&self) -> usize {
+        self.writers.iter().map(|writer| writer.open.len()).sum()
+    }
+
+    pub(super) fn begin(&mut self, dot: Dot, made_us: u64) {
+        let open = Open { counter: dot.counter, made_us, times: vec![NEVER; self.nodes], count: 0 };
+        if let Some(writer) = self.writers.iter_mut().find(|writer| writer.id == dot.replica) {
+            return writer.open.push_back(open);
+        }
+        let (id, seen) = (dot.replica, vec![0; self.nodes]);
+        self.writers.push(Writer { id, place: 0, seen, open: [open].into() });
+    }
+
+    /// A node has incorporated all of this.
+    pub(super) fn on_context(&mut self, who: usize, context: &CausalContext, now_us: u64) {
+        let up = self.up;
+        let mut done = false;
+        for writer in &mut self.writers {
+            let counter = writer.counter_in(context);
+            done |= writer.on_counter(who, counter, now_us, up);
+        }
+        if done {
+            self.close();
+        }
+    }
+
+    /// A node has lost all that it had. What nobody else has heard of is gone.
+    pub(super) fn forget(&mut self, who: usize) {
+        for writer in &mut self.writers {
+            writer.seen[who] = 0;
+            for open in &mut writer.open {
+                if std::mem::replace(&mut open.times[who], NEVER) != NEVER {
+                    open.count -= 1;
+                }
+            }
+            writer.open.retain(|open| open.count > 0);
+        }
+    }
+
+    /// So many nodes are to have each write from now on.
+    pub(super) fn set_up(&mut self, up: usize) {
+        self.up = up;
+        self.close();
+    }
+
+    fn close(&mut self) {
+        let (up, curves) = (self.up, &mut self.curves);
+        for writer in &mut self.writers {
+            writer.open.retain(|open| {
+                let everywhere = open.count >= up;
+                curves.extend(everywhere.then(|| Curve::new(&open.times)));
+                !everywhere
+            });
+        }
+        self.writers.retain(|writer| !writer.open.is_empty());
+    }
+}
+
+impl Writer {
+    fn counter_in(&mut self, context: &CausalContext) -> u64 {
+        if let Some(dot) = context.at(self.place).filter(|dot| dot.replica == self.id) {
+            return dot.counter;
+        }
+        self.place = context.place(self.id).unwrap_or(self.place);
+        context.get(self.id)
+    }
+
+    /// Whether a write is now everywhere.
+    fn on_counter(&mut self, who: usize, counter: u64, now_us: u64, up: usize) -> bool {
+        let seen = std::mem::replace(&mut self.seen[who], counter);
+        if seen >= counter {
+            return false;
+        }
+        let first = self.open.partition_point(|open| open.counter <= seen);
+        let mut done = false;
+        for open in self.open.range_mut(first..).take_while(|open| open.counter <= counter) {
+            open.times[who] = u32::try_from(now_us - open.made_us).unwrap_or(NEVER).min(NEVER - 1);
+            open.count += 1;
+            done |= open.count >= up;
+        }
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(counter: u64) -> CausalContext {
+        [(ReplicaId::from(1), counter), (ReplicaId::from(2), 9)].into_iter().collect()
+    }
+
+    #[test]
+    fn a_write_is_everywhere_when_the_last_node_has_it() {
+        let mut spread = Spread::new(3);
+        spread.begin(Dot::new(ReplicaId::from(1), 4), 100);
+        spread.on_context(0, &context(4), 100);
+        spread.on_context(1, &context(3), 150);
+        spread.on_context(2, &context(5), 200);
+        assert_eq!((spread.open(), spread.curves().len()), (1, 0));
+        spread.on_context(1, &context(4), 400);
+        assert_eq!(spread.open(), 0);
+        let curve = spread.curves()[0];
+        assert_eq!((curve.0[0], curve.0[20], curve.last_us()), (0, 100, 300));
+    }
+
+    #[test]
+    fn who_is_down_is_not_waited_for_and_who_forgets_is() {
+        let mut spread = Spread::new(3);
+        spread.begin(Dot::new(ReplicaId::from(1), 1), 0);
+        spread.on_context(0, &context(1), 0);
+        spread.on_context(1, &context(1), 10);
+        spread.forget(1);
+        spread.on_context(2, &context(1), 20);
+        assert_eq!(spread.open(), 1);
+        spread.set_up(2);
+        assert_eq!((spread.open(), spread.curves()[0].last_us()), (0, 20));
+    }
+
+    #[test]
+    fn what_only_its_writer_had_is_gone_with_it() {
+        let mut spread = Spread::new(2);
+        spread.begin(Dot::new(ReplicaId::from(1), 1), 0);
+        spread.on_context(0, &context(1), 0);
+        spread.forget(0);
+        assert_eq!((spread.open(), spread.curves().len()), (0, 0));
+    }
+}
