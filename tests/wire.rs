@@ -20,7 +20,10 @@ use proptest::prelude::*;
 use tidings::crdt::{Audit, CausalContext, DotSet, Key, KeyList, OrMap, ReplicaId, Symbol};
 use tidings::proto::DecodeError;
 use tidings::proto::codec::{FRAME_BYTES_MAX, decode, encode};
-use tidings::proto::message::{Begin, Beginning, Changes, Digest, Hello, Message, Part, Piece, Pull, Symbols, Told};
+use tidings::proto::membership::{Contact, Descriptor};
+use tidings::proto::message::{
+    Ask, Begin, Beginning, Changes, Digest, Hello, Message, Part, Piece, Pull, Shuffle, Symbols, Told,
+};
 use tidings::{Delta, Dot};
 use worlds::{NOW, after_merge, events, pull, world};
 
@@ -118,10 +121,15 @@ fn beginning() -> impl Strategy<Value = Message> {
 }
 
 fn message_without_entries() -> impl Strategy<Value = Message> {
-    let hello = (any::<[u8; 16]>(), id(), any::<u64>(), ".{0,40}", ".{0,40}", audit(), any::<u64>(), 0..4_u64)
-        .prop_map(|(cluster, replica, boot, name, address, audit, bound, features)| {
-            Message::Hello(Hello { cluster, replica, boot, name, address, audit, bound, features })
+    let ask = prop_oneof![Just(Ask::Passing), Just(Ask::Active), Just(Ask::Urgent)];
+    let hello = (any::<[u8; 16]>(), id(), any::<u64>(), ".{0,40}", ".{0,40}", audit(), any::<u64>(), ask, 0..4_u64)
+        .prop_map(|(cluster, replica, boot, name, address, audit, bound, ask, features)| {
+            Message::Hello(Hello { cluster, replica, boot, name, address, audit, bound, ask, features })
         });
+    let contact = (id(), ".{1,40}").prop_map(|(id, address)| Contact { id, address });
+    let descriptor = (contact, any::<u32>()).prop_map(|(peer, age)| Descriptor { peer, age });
+    let shuffle = (prop::collection::vec(descriptor, 0..16), any::<bool>())
+        .prop_map(|(descriptors, reply)| Message::Shuffle(Shuffle { descriptors, reply }));
     let piece = (id(), counter(), 0..1_u64 << 31, prop::collection::vec(any::<u8>(), 1..100), 0..1_u64 << 30).prop_map(
         |(replica, counter, offset, bytes, more)| {
             let total = offset + bytes.len() as u64 + more;
@@ -131,6 +139,10 @@ fn message_without_entries() -> impl Strategy<Value = Message> {
     prop_oneof![
         hello,
         piece,
+        shuffle,
+        Just(Message::Surplus),
+        Just(Message::Prune),
+        Just(Message::Graft),
         (audit(), any::<bool>()).prop_map(|(audit, reply)| Message::Digest(Digest { audit, reply })),
         (context(), any::<bool>()).prop_map(|(context, replace)| Message::Context { context, replace }),
         any::<bool>().prop_map(|left| Message::Goodbye { left }),

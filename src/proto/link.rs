@@ -50,8 +50,8 @@ pub(crate) struct Link {
     pub(crate) up_at: Instant,
     /// Of an active link in a large cluster: what others wrote is forwarded on it, not only announced.
     pub(crate) eager: bool,
-    /// The peer has announced what this node lacks: when to ask for it.
-    pub(crate) graft_at: Option<Instant>,
+    /// The peer has announced what this node lacks: this, and when to ask for it.
+    pub(crate) awaited: Option<(Instant, CausalContext)>,
     /// What was dialled, or whence it came.
     pub(crate) address: String,
     pub(crate) dialed: bool,
@@ -164,7 +164,7 @@ impl Link {
             role: Role::Active,
             up_at: now,
             eager: true,
-            graft_at: None,
+            awaited: None,
             address,
             dialed,
             identity,

@@ -148,7 +148,7 @@ fn numbers_and_sets(add: &mut impl FnMut(&'static str, Raw, &'static str)) {
     pull(add);
     let hello = Raw::kind(0).bytes(&[7; 32]).bytes(&[0, 253]).bytes(&u64::MAX.to_le_bytes()).bytes(&[0; 20]);
     add("a hello with a name as long as memory", hello, "small message");
-    let hello = Raw::kind(0).bytes(&[7; 32]).bytes(&[0, 1, b'a', 1, b'b', 251, 5, 0, 0, 0, 0, 0]);
+    let hello = Raw::kind(0).bytes(&[7; 32]).bytes(&[0, 1, b'a', 1, b'b', 251, 5, 0, 0, 0, 0, 0, 0]);
     add("a hello with a number in three bytes where one is enough", hello, "another form");
     add("a digest without its end", Raw::kind(1).bytes(&[0; 16]), "ends in the middle");
     add("a digest with a byte too many", Raw::kind(1).bytes(&[0; 18]), "1 bytes follow");

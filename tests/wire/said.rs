@@ -123,6 +123,7 @@ fn hello(map: &OrMap) -> Hello {
         address: String::new(),
         audit: map.audit(),
         bound: map.bound_sum(),
+        ask: tidings::proto::message::Ask::Active,
         features: 0,
     }
 }

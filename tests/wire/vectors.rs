@@ -11,7 +11,10 @@ use tidings::crdt::{
 };
 use tidings::proto::assembly::{Assembly, Pieces};
 use tidings::proto::codec::{decode, encode};
-use tidings::proto::message::{Begin, Beginning, Changes, Digest, Hello, Message, Part, Piece, Pull, Symbols, Told};
+use tidings::proto::membership::{Contact, Descriptor};
+use tidings::proto::message::{
+    Ask, Begin, Beginning, Changes, Digest, Hello, Message, Part, Piece, Pull, Shuffle, Symbols, Told,
+};
 use tidings::{Delta, Dot};
 
 struct Vector {
@@ -122,6 +125,10 @@ fn vectors() -> Vec<Vector> {
     vec![
         plain("hello", "The first message on the control channel.", Message::Hello(hello(audit))),
         plain("digest", "Sums, to be answered by the peer's own.", Message::Digest(Digest { audit, reply: true })),
+        plain("surplus", "The link is not kept.", Message::Surplus),
+        plain("shuffle", "Descriptors, the sender's own first; as many are wanted back.", Message::Shuffle(shuffle())),
+        plain("prune", "Do not forward to me.", Message::Prune),
+        plain("graft", "Forward to me.", Message::Graft),
         plain("goodbye", "The node leaves for good.", Message::Goodbye { left: true }),
         plain(
             "context",
@@ -213,8 +220,17 @@ fn hello(audit: Audit) -> Hello {
         address,
         audit,
         bound: 7,
+        ask: Ask::Active,
         features: 1,
     }
+}
+
+fn shuffle() -> Shuffle {
+    let descriptor = |id: u128, host: u8, age| Descriptor {
+        peer: Contact { id: ReplicaId::from(id), address: format!("192.0.2.{host}:7400") },
+        age,
+    };
+    Shuffle { descriptors: vec![descriptor(ANNA, 1, 0), descriptor(0xb0, 2, 3)], reply: true }
 }
 
 fn pull() -> Pull {
@@ -393,9 +409,16 @@ fn message_in_words(message: &Message) -> Value {
         Message::Hello(hello) => json!({
             "cluster": hex(&hello.cluster), "replica": hello.replica.to_string(), "boot": hello.boot,
             "name": hello.name, "address": hello.address, "audit": audit_in_words(&hello.audit), "bound": hello.bound,
-            "features": hello.features,
+            "ask": format!("{:?}", hello.ask), "features": hello.features,
         }),
         Message::Digest(digest) => json!({ "audit": audit_in_words(&digest.audit), "reply": digest.reply }),
+        Message::Shuffle(Shuffle { descriptors, reply }) => json!({
+            "reply": reply,
+            "descriptors": descriptors.iter().map(|descriptor| json!({
+                "id": descriptor.peer.id.to_string(), "address": descriptor.peer.address, "age": descriptor.age,
+            })).collect::<Vec<_>>(),
+        }),
+        Message::Surplus | Message::Prune | Message::Graft => json!({}),
         Message::Goodbye { left } => json!({ "left": left }),
         Message::Context { context, replace } => json!({ "replace": replace, "context": clocks(context) }),
         Message::Push(delta) => delta_in_words(delta),

@@ -258,7 +258,7 @@ impl Node {
             state.pushed = 0;
         } else {
             state.learn(&context);
-            self.note_announced(link, &context);
+            self.note_announced(link, context);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use crate::crdt::{CausalContext, Received};
 use crate::proto::link::{CONTROL, Link, LinkId, Role};
 use crate::proto::message::{Digest, Message};
 use crate::proto::time::Instant;
+use rand::RngExt;
 
 /// More dots than this are not pushed but pulled: a pull is paced, and can be resumed.
 const PUSH_DOTS_MAX: u64 = 1000;
@@ -13,6 +14,9 @@ const PUSH_DOTS_MAX: u64 = 1000;
 const PUSH_PENDING_MAX: usize = 100;
 /// A link takes one push at a time; a second control frame may wait behind it.
 const CONTROL_IN_FLIGHT_MAX: usize = 2;
+/// One late push in so many prunes its link: where several writers' messages meet on one cycle, each at another link, all of these
+/// would be pruned at once, and the cycle be torn. After the first no push is late.
+const PRUNE_SHARE: u32 = 4;
 /// While something changes in a large cluster, sums are compared so many times more rarely.
 const BUSY_FACTOR: u32 = 10;
 
@@ -154,7 +158,7 @@ impl Node {
         let late = received.known + received.void > received.new;
         let eager = self.links.values().filter(|state| self.flow(state) == Flow::Eager).count();
         let of_tree = self.links.get(&link).is_some_and(|state| self.flow(state) == Flow::Eager);
-        if late && of_tree && eager > 1 {
+        if late && of_tree && eager > 1 && self.rng.random_ratio(1, PRUNE_SHARE) {
             self.set_eager(link, false);
             self.send(link, CONTROL, &Message::Prune, None);
         }
@@ -166,37 +170,35 @@ impl Node {
         }
     }
 
-    /// The peer has announced what it has: if it does not come from another soon, this link joins the tree.
-    pub(super) fn note_announced(&mut self, link: LinkId, context: &CausalContext) {
-        let (at, lacks) = (self.now.instant + self.config.graft_after, !self.map.context().includes(context));
-        let large = self.overlay.is_large();
+    /// The peer has announced what it has: if that does not come from another soon, this link joins the tree.
+    pub(super) fn note_announced(&mut self, link: LinkId, context: CausalContext) {
+        let lacks = !self.map.context().includes(&context);
+        let (at, large) = (self.now.instant + self.config.graft_after, self.overlay.is_large());
         if let Some(state) = self.links.get_mut(&link).filter(|state| lacks && large && state.role == Role::Active) {
-            state.graft_at.get_or_insert(at);
+            state.awaited.get_or_insert((at, context));
         }
     }
 
     /// Asks one peer at a time for what it has announced and nobody has brought.
     pub(super) fn graft(&mut self) {
         let now = self.now.instant;
-        let due = self.links.iter().filter(|(_, state)| state.graft_at.is_some_and(|at| at <= now));
-        let due: Vec<LinkId> = due.map(|(link, _)| *link).collect();
+        let due = self.links.iter_mut().filter(|(_, state)| state.awaited.as_ref().is_some_and(|(at, _)| *at <= now));
+        let due: Vec<_> = due.filter_map(|(link, state)| Some((*link, state.awaited.take()?.1))).collect();
         let mut asked = false;
-        for link in due {
-            let again = now + self.config.graft_after;
-            let Some(state) = self.links.get_mut(&link) else { continue };
-            let lacks = state.known.as_ref().is_some_and(|known| !self.map.context().includes(known));
-            state.graft_at = (lacks && state.is_up()).then_some(again);
-            if state.graft_at.is_some() && !asked {
-                asked = true;
+        for (link, awaited) in due {
+            if !self.map.context().includes(&awaited) && !std::mem::replace(&mut asked, true) {
                 self.set_eager(link, true);
                 self.send(link, CONTROL, &Message::Graft, None);
                 self.want_pull(link, false);
             }
+            // What was announced meanwhile waits its own time.
+            let known = self.links.get(&link).and_then(|state| state.known.clone());
+            known.into_iter().for_each(|known| self.note_announced(link, known));
         }
     }
 
     pub(super) fn next_graft(&self) -> Option<Instant> {
-        self.links.values().filter_map(|state| state.graft_at).min()
+        self.links.values().filter_map(|state| state.awaited.as_ref().map(|(at, _)| *at)).min()
     }
 
     /// The safety net, and alone enough: sums are compared with one peer after the other, ever more rarely while
