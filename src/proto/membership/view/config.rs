@@ -39,8 +39,8 @@ pub struct ViewConfig {
 pub enum Select {
     /// With anybody of the view ("rand").
     Random,
-    /// With whom was not heard of for longest ("tail"): of the view's peers he is the likeliest to be dead, and is found out,
-    /// and each is asked in turn.
+    /// With whom was not heard of for longest ("tail"). It spreads nodes a little more evenly. After a crash of many it asks
+    /// the dead first: where a failed contact costs the period, that costs more than their eviction gains.
     Oldest,
 }
 
@@ -49,8 +49,8 @@ pub enum Select {
 pub enum Propagate {
     /// Both.
     PushPull,
-    /// From him who begins only. Half the bytes, but a node that nobody knows learns nothing: views grow uneven, and nodes
-    /// are lost for the others.
+    /// From him who begins only. Half the bytes, but nothing comes to whom nobody knows: nodes are known unevenly, and the
+    /// dead are forgotten half as fast.
     Push,
 }
 
@@ -73,7 +73,7 @@ pub enum Keep {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
 pub struct ViewConfigError {
-    /// The field of [`ViewConfig`].
+    /// The field of [`ViewConfig`], with the `view_` that it has among all settings.
     pub setting: &'static str,
     /// What is wrong with it.
     pub problem: String,
@@ -86,8 +86,17 @@ impl ViewConfig {
     /// No period may be shorter: a shuffle should be over before the next one begins.
     pub const PERIOD_MIN: Duration = Duration::from_millis(100);
 
-    /// The period of the `metered` profile, where each byte counts.
-    pub const PERIOD_METERED: Duration = Duration::from_secs(30 * 60);
+    /// The default for a view of another size: it heals by 4, and swaps the rest of its half.
+    pub fn of_size(size: usize) -> Self {
+        let half = size / 2;
+        let heal = half.min(4);
+        Self { size, heal, swap: half - heal, ..Self::default() }
+    }
+
+    /// The default of the `metered` profile, where each byte counts.
+    pub fn metered() -> Self {
+        Self { period: Duration::from_secs(30 * 60), ..Self::default() }
+    }
 
     /// Whether it can work.
     ///
@@ -98,16 +107,18 @@ impl ViewConfig {
         let half = self.half();
         let wrong = |setting, problem| Err(ViewConfigError { setting, problem });
         match self {
-            Self { size: 0, .. } => wrong("size", "a view without peers is none; give 1 or more, as 30 is".to_owned()),
-            Self { size, .. } if *size > Self::SIZE_MAX => {
-                wrong("size", format!("{size} is more than {}, and 30 are enough for any cluster", Self::SIZE_MAX))
+            Self { size: 0, .. } => {
+                wrong("view_size", "a view without peers is none; give 1 or more, as 30 is".to_owned())
             }
-            Self { heal, .. } if *heal > half => wrong("heal", self.too_many("heal", *heal)),
+            Self { size, .. } if *size > Self::SIZE_MAX => {
+                wrong("view_size", format!("{size} is more than {}, and 30 are enough for any cluster", Self::SIZE_MAX))
+            }
+            Self { heal, .. } if *heal > half => wrong("view_heal", self.too_many("heal", *heal)),
             Self { heal, swap, .. } if *swap > half - heal => {
-                wrong("swap", self.too_many("heal and swap", heal.saturating_add(*swap)))
+                wrong("view_swap", self.too_many("heal and swap", heal.saturating_add(*swap)))
             }
             Self { period, .. } if *period < Self::PERIOD_MIN => {
-                wrong("period", format!("{period:?} is too short; give {:?} or more", Self::PERIOD_MIN))
+                wrong("view_period", format!("{period:?} is too short; give {:?} or more", Self::PERIOD_MIN))
             }
             _ => Ok(()),
         }
@@ -142,7 +153,7 @@ impl Default for ViewConfig {
             size: 30,
             heal: 4,
             swap: 11,
-            select: Select::Oldest,
+            select: Select::Random,
             propagate: Propagate::PushPull,
             keep: Keep::Policy,
             period: Duration::from_secs(10),

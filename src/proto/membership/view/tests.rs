@@ -174,15 +174,22 @@ fn more_than_half_a_view_and_great_ages_are_not_taken_in() {
 // --- Settings
 
 #[test]
+fn the_defaults_of_all_sizes_can_work() {
+    assert_eq!(ViewConfig::of_size(30), ViewConfig::default());
+    assert_eq!(ViewConfig::metered().check(), Ok(()));
+    assert!((1..=ViewConfig::SIZE_MAX).all(|size| ViewConfig::of_size(size).check().is_ok()));
+}
+
+#[test]
 fn what_cannot_work_is_named_with_what_would() {
     let says = |config: ViewConfig| config.check().expect_err("it cannot work").to_string();
-    assert_eq!(says(small(0, 0, 0)), "size: a view without peers is none; give 1 or more, as 30 is");
-    assert!(says(small(257, 4, 11)).starts_with("size: 257 is more than 256"));
-    assert_eq!(says(small(9, 5, 0)), "heal: heal may take at most 4, half of size 9, and not 5");
-    assert_eq!(says(small(30, 4, 12)), "swap: heal and swap may take at most 15, half of size 30, and not 16");
-    assert!(says(small(30, 4, usize::MAX)).starts_with("swap: "));
+    assert_eq!(says(small(0, 0, 0)), "view_size: a view without peers is none; give 1 or more, as 30 is");
+    assert!(says(small(257, 4, 11)).starts_with("view_size: 257 is more than 256"));
+    assert_eq!(says(small(9, 5, 0)), "view_heal: heal may take at most 4, half of size 9, and not 5");
+    assert_eq!(says(small(30, 4, 12)), "view_swap: heal and swap may take at most 15, half of size 30, and not 16");
+    assert!(says(small(30, 4, usize::MAX)).starts_with("view_swap: "));
     let hasty = ViewConfig { period: Duration::from_millis(99), ..ViewConfig::default() };
-    assert_eq!(says(hasty), "period: 99ms is too short; give 100ms or more");
+    assert_eq!(says(hasty), "view_period: 99ms is too short; give 100ms or more");
     assert_eq!(small(1, 0, 0).check(), Ok(()));
     assert_eq!(small(ViewConfig::SIZE_MAX, 64, 64).check(), Ok(()));
 }
