@@ -2,6 +2,7 @@
 //! and files belong to the binary.
 
 use crate::Error;
+use crate::proto::membership::ViewConfig;
 use crate::runtime::net::{Secret, Transport, UploadLimits};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -37,6 +38,14 @@ impl Profile {
             Self::Metered => Transport::metered(),
         }
     }
+
+    /// How its nodes sample their peers.
+    pub(crate) fn view(self) -> ViewConfig {
+        match self {
+            Self::Lan => ViewConfig::default(),
+            Self::Metered => ViewConfig::metered(),
+        }
+    }
 }
 
 /// Checked settings of a [`Store`](crate::Store); made by [`Config::builder`].
@@ -68,6 +77,7 @@ pub struct Config {
     pub(crate) upload: UploadLimits,
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) view: ViewConfig,
 }
 
 /// Settings on their way to a [`Config`]. What is not set has its default.
@@ -92,6 +102,7 @@ pub struct ConfigBuilder {
     link_upload_limit: u64,
     keep_alive: Option<Duration>,
     idle_timeout: Option<Duration>,
+    view: Option<ViewConfig>,
 }
 
 impl Config {
@@ -135,6 +146,7 @@ impl Config {
             link_upload_limit: 0,
             keep_alive: None,
             idle_timeout: None,
+            view: None,
         }
     }
 }
@@ -259,6 +271,12 @@ impl ConfigBuilder {
         self
     }
 
+    /// How the node samples its peers, from whom it picks its links in a large cluster; by default as the profile has it.
+    pub fn view(mut self, view: ViewConfig) -> Self {
+        self.view = Some(view);
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -278,6 +296,8 @@ impl ConfigBuilder {
             each: check_upload("link_upload_limit", self.link_upload_limit)?,
         };
         check_silence(self.profile, self.keep_alive, self.idle_timeout)?;
+        let view = self.view.unwrap_or(self.profile.view());
+        view.check().map_err(|wrong| Error::config(wrong.setting, wrong.problem))?;
         Ok(Config {
             storage,
             name: check_name(self.name.unwrap_or_else(machine_name))?,
@@ -296,6 +316,7 @@ impl ConfigBuilder {
             upload,
             keep_alive: self.keep_alive,
             idle_timeout: self.idle_timeout,
+            view,
         })
     }
 }
@@ -403,6 +424,8 @@ mod tests {
         assert!(refusal(builder().link_upload_limit(1)).starts_with("link_upload_limit: "));
         assert!(refusal(builder().keep_alive(Duration::from_secs(2))).starts_with("keep_alive: "));
         assert!(refusal(builder().idle_timeout(Duration::from_millis(499))).starts_with("idle_timeout: "));
+        let view = ViewConfig { heal: 16, ..ViewConfig::default() };
+        assert!(refusal(builder().view(view)).starts_with("view_heal: "));
     }
 
     #[test]
@@ -411,6 +434,14 @@ mod tests {
         assert!(upload(builder()).is_none() && upload(builder().upload_limit(0)).is_none());
         let both = upload(builder().upload_limit(8_000).link_upload_limit(1_000));
         assert_eq!(both, UploadLimits { all: Some(8_000), each: Some(1_000) });
+    }
+
+    #[test]
+    fn the_view_is_the_profiles_unless_said_otherwise() {
+        let period = |builder: ConfigBuilder| builder.build().expect("settings").view.period.as_secs();
+        assert_eq!((period(builder()), period(builder().profile(Profile::Metered))), (10, 1_800));
+        let said = ViewConfig { period: Duration::from_secs(60), ..ViewConfig::default() };
+        assert_eq!(period(builder().view(said).profile(Profile::Metered)), 60);
     }
 
     #[test]

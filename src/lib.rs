@@ -94,7 +94,7 @@ pub use crdt::{CausalContext, Delta, Dot, Key, Merged, OrMap, ReplicaId, Section
 #[cfg(feature = "net")]
 pub use error::Error;
 #[cfg(feature = "net")]
-pub use proto::membership::MemberState;
+pub use proto::membership::{Keep, MemberState, Propagate, Select, ViewConfig};
 #[cfg(feature = "net")]
 pub use runtime::net::{CutSwitch, ParseSecretError, Secret};
 #[cfg(feature = "net")]
@@ -104,6 +104,8 @@ pub use status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus
 #[cfg(feature = "net")]
 pub use store::{Changes, Cursor, Latest, Store, Sys};
 #[cfg(feature = "net")]
-pub use types::{Durability, Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, Written};
+pub use types::{
+    Durability, Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, ViewedPeer, Written,
+};
 #[cfg(feature = "net")]
 pub use watch_types::{Cause, Change, Gap};

@@ -131,6 +131,18 @@ pub struct Member {
     pub last_contact_ms: Option<u64>,
 }
 
+/// A node that is in the view: one of a random few, of which links are picked.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ViewedPeer {
+    /// Its replica.
+    pub id: ReplicaId,
+    /// Where it said that it listens for links.
+    pub address: String,
+    /// How many shuffles ago it said so.
+    pub age: u32,
+}
+
 /// Whether there is a link to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

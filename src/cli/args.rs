@@ -72,6 +72,12 @@ Examples:
 Example:
   tidings members --http 10.0.0.1:7480")]
     Members(ClientArgs),
+    /// Show a node's view: the random few of the others that it picks its links from
+    #[command(after_help = "The age of each is how many shuffles ago it said itself that it is there.
+
+Example:
+  tidings view --http 10.0.0.1:7480")]
+    View(ClientArgs),
     /// Show, add and remove the peers that a node dials
     Peers(PeersArgs),
     /// Show a node's counters and links

@@ -38,6 +38,28 @@ struct Member {
     last_contact_ms: Option<u64>,
 }
 
+pub(super) fn view(client: &Client, output: Output) -> Result<(), Failure> {
+    let text = client.get_text("/v1/view")?;
+    if output.json {
+        return output.line(&text);
+    }
+    let view = client.parse::<View>(text.as_bytes())?.view;
+    let rows = view.into_iter().map(|contact| vec![contact.address, contact.id, contact.age.to_string()]);
+    output.table(&["address", "id", "age"], rows)
+}
+
+#[derive(Deserialize)]
+struct View {
+    view: Vec<Contact>,
+}
+
+#[derive(Deserialize)]
+struct Contact {
+    id: String,
+    address: String,
+    age: u32,
+}
+
 pub(super) fn peers(client: &Client, output: Output) -> Result<(), Failure> {
     let text = client.get_text("/v1/peers")?;
     if output.json {

@@ -6,6 +6,7 @@ use super::output::{Output, printable};
 use super::plan::Plan;
 use super::secrets::Origin;
 use super::settings::{self, Settings};
+use super::view::ViewSettings;
 use serde_json::{Map, Value, json};
 
 /// Every setting with its default, as a file that could be filled in.
@@ -59,6 +60,10 @@ fn in_force(effective: &Settings) -> Map<String, Value> {
     let mut values: Map<String, Value> =
         defaults.into_iter().filter(|(name, _)| !(in_memory && name == "data_dir")).collect();
     values.extend(effective.said());
+    // Of the view some settings follow from others.
+    if let Ok(view) = effective.view.config(effective.profile()) {
+        values.extend(Settings { view: ViewSettings::of(&view), ..Settings::default() }.said());
+    }
     values
 }
 
@@ -97,8 +102,8 @@ mod tests {
 
     #[test]
     fn the_example_has_every_setting_and_no_other() {
-        let table: toml::Table = toml::from_str(&uncommented()).expect("TOML");
-        let there: BTreeSet<_> = table.keys().cloned().collect();
+        let shown: Settings = toml::from_str(&uncommented()).expect("settings that there are");
+        let there: BTreeSet<_> = shown.said().into_iter().map(|(name, _)| name).collect();
         assert_eq!(there, settings::names().into_iter().collect());
         assert!(toml::from_str::<toml::Table>(EXAMPLE).expect("TOML").is_empty(), "as it is, it sets nothing");
     }

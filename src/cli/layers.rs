@@ -77,9 +77,10 @@ impl Layers {
 
     /// As [`place`](Self::place), without the name of the setting, which stands beside it.
     pub(super) fn origin(&self, name: &str) -> String {
-        match self.said(name) {
-            Said::Nobody => "default".to_owned(),
-            _ => self.place(name).trim_end_matches(&format!(": {name}")).to_owned(),
+        match (self.said(name), &self.file) {
+            (Said::Nobody, _) => "default".to_owned(),
+            (Said::File, Some(file)) => file.line(name),
+            _ => self.place(name),
         }
     }
 

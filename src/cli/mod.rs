@@ -4,7 +4,7 @@
 //! | file | |
 //! | --- | --- |
 //! | `args`, `failure`, `output` | what goes in, and how it comes out |
-//! | `settings`, `file`, `layers`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
+//! | `settings`, `view`, `file`, `layers`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
 //! | `config`, `rejoin` | settings looked at without a node, and the file looked at again with one |
 //! | `running`, `progress`, `process` | a node's life, and that of the process around it |
 //! | `node`, `demo`, `shell` | the commands that stay |
@@ -37,6 +37,7 @@ mod secrets;
 mod settings;
 mod shell;
 mod transfer;
+mod view;
 mod watch;
 
 use crate::Secret;
@@ -95,6 +96,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Restore(args) => backup::restore(&args, output),
         Command::Verify(args) => backup::verify(&args, output),
         Command::Members(args) => cluster::members(&Client::open(&args)?, output),
+        Command::View(args) => cluster::view(&Client::open(&args)?, output),
         Command::Peers(args) => peers(&args, output),
         Command::Status(args) => cluster::status(&Client::open(&args)?, output),
         Command::Doctor(args) => doctor::doctor(&args, output),

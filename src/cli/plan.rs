@@ -2,9 +2,9 @@
 
 use super::failure::Failure;
 use super::secrets::{self, Origin, SECRET_FILE};
-use super::settings::{CompatName, DATA_DIR_DEFAULT, HTTP_DEFAULT, ProfileName, Settings};
+use super::settings::{CompatName, DATA_DIR_DEFAULT, HTTP_DEFAULT, Settings};
 use crate::http::{Access, Compat, duration};
-use crate::{Config, ConfigBuilder, Profile, Secret};
+use crate::{Config, ConfigBuilder, Secret};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,6 +76,8 @@ fn config(
     data_dir: Option<&Path>,
     secret: Secret,
 ) -> Result<ConfigBuilder, Failure> {
+    let profile = settings.profile();
+    let view = settings.view.config(profile)?;
     let mut config = Config::builder().secret(secret).join(join);
     config = match settings.tombstone_age.as_deref().map(duration::parse).transpose() {
         Ok(age) => config.tombstone_retention(
@@ -111,10 +113,7 @@ fn config(
     }
     config = config.upload_limit(settings.upload_limit.unwrap_or_default().0);
     config = config.link_upload_limit(settings.link_upload_limit.unwrap_or_default().0);
-    Ok(match settings.profile {
-        None | Some(ProfileName::Lan) => config.profile(Profile::Lan),
-        Some(ProfileName::Metered) => config.profile(Profile::Metered),
-    })
+    Ok(config.profile(profile).view(view))
 }
 
 /// `IP:PORT` or `http://IP:PORT`, as for clients.

@@ -7,8 +7,9 @@
 use super::nearest::nearest;
 use super::output::Output;
 use super::rate::Rate;
-use crate::Config;
+use super::view::ViewSettings;
 use crate::config::machine_name;
+use crate::{Config, Profile, ViewConfig};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Command, FromArgMatches, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ use std::path::PathBuf;
 pub(super) const HTTP_DEFAULT: &str = "127.0.0.1:7480";
 /// Where a node keeps its state unless told otherwise.
 pub(super) const DATA_DIR_DEFAULT: &str = "./tidings-data";
+
+/// The table of the file that holds settings of its own: `size` below `[view]` is `view_size` elsewhere.
+pub(super) const TABLE: &str = "view";
 
 /// Variables beside those of the file's settings.
 const OTHER_VARIABLES: [&str; 3] = ["TIDINGS_CONFIG", "TIDINGS_SECRET", "TIDINGS_NODES"];
@@ -99,6 +103,8 @@ pub(super) struct Settings {
     /// Hold what a peer sends that is heard again after 0.7s for so long, for links that flap [default: 0s]
     #[arg(long, value_name = "DURATION")]
     pub(super) link_settle: Option<String>,
+    #[command(flatten)]
+    pub(super) view: ViewSettings,
     /// Open a shell on this node
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) shell: Option<bool>,
@@ -153,6 +159,7 @@ impl Settings {
             idle_timeout: self.idle_timeout.or(below.idle_timeout),
             compat: if self.compat.is_empty() { below.compat } else { self.compat },
             link_settle: self.link_settle.or(below.link_settle),
+            view: self.view.over(below.view),
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),
         }
@@ -173,14 +180,26 @@ impl Settings {
             upload_limit: Some(Rate(0)),
             link_upload_limit: Some(Rate(0)),
             link_settle: Some("0s".to_owned()),
+            view: ViewSettings::of(&ViewConfig::default()),
             shell: Some(false),
             ..Self::default()
         }
     }
 
-    /// Those that are said, by the names they have in the file.
+    /// How it trades traffic for speed.
+    pub(super) fn profile(&self) -> Profile {
+        match self.profile {
+            None | Some(ProfileName::Lan) => Profile::Lan,
+            Some(ProfileName::Metered) => Profile::Metered,
+        }
+    }
+
+    /// Those that are said, by the names they have in the file; those of its table with the table's before it.
     pub(super) fn said(&self) -> Map<String, Value> {
-        let Ok(Value::Object(all)) = serde_json::to_value(self) else { return Map::new() };
+        let Ok(Value::Object(mut all)) = serde_json::to_value(self) else { return Map::new() };
+        if let Some(Value::Object(inner)) = all.remove(TABLE) {
+            all.extend(inner.into_iter().map(|(name, value)| (in_table(&name), value)));
+        }
         let is_said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
         all.into_iter().filter(|(_, value)| is_said(value)).collect()
     }
@@ -237,6 +256,16 @@ pub(super) fn names() -> Vec<String> {
     let command = command();
     let long = command.get_arguments().filter_map(clap::Arg::get_long);
     long.filter(|name| *name != "config").map(|name| name.replace('-', "_")).collect()
+}
+
+/// `view_size` for what is `size` in the table.
+pub(super) fn in_table(name: &str) -> String {
+    format!("{TABLE}_{name}")
+}
+
+/// `size` for `view_size`.
+pub(super) fn of_table(name: &str) -> Option<&str> {
+    name.strip_prefix(TABLE)?.strip_prefix('_')
 }
 
 /// `TIDINGS_DATA_DIR` for `data_dir`.
@@ -301,6 +330,19 @@ mod tests {
         for settings in [flags, variables, file] {
             assert_eq!(settings.data_dir.as_deref(), Some(Path::new("a")));
             assert_eq!(settings.http_allow_anonymous, Some(true));
+        }
+    }
+
+    #[test]
+    fn those_of_the_view_have_a_table_in_the_file() {
+        let flags = command().get_matches_from(["--view-size", "20", "--view-propagate", "push"]);
+        let flags = Settings::from_arg_matches(&flags).expect("flags");
+        let variables =
+            environment(&[("TIDINGS_VIEW_SIZE", "20"), ("TIDINGS_VIEW_PROPAGATE", "push")]).expect("variables");
+        let file: Settings = toml::from_str("[view]\nsize = 20\npropagate = 'push'").expect("a file");
+        for settings in [flags, variables, file] {
+            assert_eq!(settings.view.size, Some(20));
+            assert_eq!(settings.said().keys().collect::<Vec<_>>(), ["view_propagate", "view_size"]);
         }
     }
 

@@ -3,7 +3,7 @@
 use super::App;
 use super::error::ApiError;
 use super::request::{Query, body, key};
-use crate::{LinkMode, Member, MemberState, Peer, PeerState};
+use crate::{LinkMode, Member, MemberState, Peer, PeerState, ViewedPeer};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -59,6 +59,26 @@ const fn member_state(state: MemberState) -> &'static str {
         MemberState::Suspect => "suspect",
         MemberState::Down => "down",
         MemberState::Left => "left",
+    }
+}
+
+/// `GET /v1/view`
+pub(super) async fn view(State(app): State<App>, uri: Uri) -> Result<Response, ApiError> {
+    Query::parse(&uri, &[])?;
+    let view: Vec<_> = app.store.view().iter().map(ShownContact::of).collect();
+    Ok(Json(json!({ "view": view })).into_response())
+}
+
+#[derive(Serialize)]
+struct ShownContact {
+    id: String,
+    address: String,
+    age: u32,
+}
+
+impl ShownContact {
+    fn of(peer: &ViewedPeer) -> Self {
+        Self { id: peer.id.to_string(), address: peer.address.clone(), age: peer.age }
     }
 }
 

@@ -22,9 +22,27 @@ pub(crate) fn parse_ttl(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// As [`parse`] reads it, in the largest unit that leaves no rest; what is below a millisecond is left out.
+pub(crate) fn written(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
+    match units.iter().find(|(_, of)| ms >= *of && ms.is_multiple_of(*of)) {
+        Some((unit, of)) => format!("{}{unit}", ms / of),
+        None => format!("{ms}ms"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for text in ["250ms", "1500ms", "10s", "90s", "30m", "2h", "1d", "0ms"] {
+            assert_eq!(parse(text).map(written).as_deref(), Ok(text));
+        }
+        assert_eq!(parse("120s").map(written).as_deref(), Ok("2m"));
+    }
 
     #[test]
     fn a_number_and_a_unit() {

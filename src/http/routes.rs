@@ -56,6 +56,7 @@ pub(super) fn all() -> Vec<Route> {
         at_once("/v1/sys", [Get.by(reading::list_sys)]),
         at_once("/v1/sys/{key}", [Get.by(reading::get_sys)]),
         at_once("/v1/members", [Get.by(cluster::members)]),
+        at_once("/v1/view", [Get.by(cluster::view)]),
         at_once("/v1/peers", [Get.by(cluster::peers), Post.by(cluster::add_peer)]),
         at_once("/v1/peers/{peer}", [Delete.by(cluster::remove_peer)]),
         at_once("/v1/status", [Get.by(cluster::status)]),

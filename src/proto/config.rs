@@ -1,5 +1,6 @@
 //! Intervals and limits of the machines. Not responsible for where they come from: the public `Config` is.
 
+use super::membership::ViewConfig;
 use super::sync::Sender;
 use crate::crdt::{ReplicaId, Retention};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct NodeConfig {
     pub link_settle: Duration,
     /// How long a record that says `down` or `left` is kept, in milliseconds.
     pub forget_member_ms: u64,
+    /// How it samples its peers.
+    pub view: ViewConfig,
 }
 
 impl NodeConfig {
@@ -73,6 +76,7 @@ impl NodeConfig {
             redial_fast_for: Duration::from_secs(60),
             redial_max: Duration::from_secs(120),
             keep_expired_ms: 2 * anti_entropy_max.as_millis() as u64,
+            view: ViewConfig::metered(),
             ..Self::new(replica)
         }
     }
@@ -103,6 +107,7 @@ impl NodeConfig {
             drift_ms: crate::crdt::Clock::DRIFT_MS,
             link_settle: Duration::ZERO,
             forget_member_ms: 24 * 3_600_000,
+            view: ViewConfig::default(),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! latest, and call `handle` with [`Input::Timeout`]. Of a node whose state is kept, `node/gate.rs` has the rest of it.
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
-//! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
+//! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records, `node/view.rs` a sample of it,
 //! `node/feed.rs` what is noted for watchers, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
 //! the cluster, `node/diagnosis.rs` how it differs from another node, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
@@ -21,6 +21,7 @@ mod offline;
 mod pulls;
 mod sessions;
 mod spread;
+mod view;
 
 use super::assembly::Assembly;
 use super::codec::{self, Compressor};
@@ -30,6 +31,7 @@ use super::durable::Kept;
 use super::feed::Feed;
 use super::ledger::{Carried, Ledger};
 use super::link::{CLONED, CONTROL, Link, LinkId, LinkMode};
+use super::membership::{Contact, View};
 use super::message::{Begin, Message};
 use super::reconcile::Reconciled;
 use super::time::{Instant, Now};
@@ -39,6 +41,8 @@ use bytes::Bytes;
 use gate::Gate;
 use hold::Holding;
 use http_view::Unanswered;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::error;
 
@@ -183,6 +187,11 @@ pub struct Node {
     dials: DialTable,
     boots: Boots,
     holding: Holding,
+    /// A sample of the other nodes.
+    view: View<Contact>,
+    /// Seeded with the number that is drawn at each start.
+    #[expect(dead_code, reason = "whoever shuffles draws from it")]
+    rng: StdRng,
     /// Addresses put into the HTTP view here, until it is known whether somebody answers there.
     unanswered: BTreeMap<String, Unanswered>,
     /// Disconnected by hand.
@@ -248,6 +257,8 @@ impl Node {
             links: BTreeMap::new(),
             boots: Boots::default(),
             holding: Holding::default(),
+            view: View::new(config.view),
+            rng: StdRng::seed_from_u64(config.boot),
             unanswered: BTreeMap::new(),
             offline: false,
             feed: Feed::default(),

@@ -5,12 +5,13 @@ use crate::Error;
 use crate::crdt::ReplicaId;
 use crate::proto::ledger::{Ledger, Purpose};
 use crate::proto::link::{LinkId, LinkMode as NodeLinkMode};
+use crate::proto::membership::{Contact, Descriptor};
 #[cfg(feature = "cli")]
 use crate::proto::node::{Difference, Side};
 use crate::runtime::command::Command;
 use crate::runtime::net::{LinkStats, Volume};
 use crate::status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
-use crate::types::{LinkMode, Member, Peer, PeerState};
+use crate::types::{LinkMode, Member, Peer, PeerState, ViewedPeer};
 use std::net::SocketAddr;
 
 impl Store {
@@ -55,6 +56,15 @@ impl Store {
             last_contact_ms: peer.last_heard.map(|heard| millis(now.since(heard))),
         };
         self.0.shared.node().peers().into_iter().map(of).collect()
+    }
+
+    /// The view: a random few of the other nodes, as fresh as they are told of, in the order of their ids.
+    pub fn view(&self) -> Vec<ViewedPeer> {
+        let of = |descriptor: Descriptor<Contact>| {
+            let Descriptor { peer: Contact { id, address }, age } = descriptor;
+            ViewedPeer { id, address, age }
+        };
+        self.0.shared.node().view().into_iter().map(of).collect()
     }
 
     /// Dials an address (`HOST:PORT`) from now on, and lets it in again if it was removed. Whether it is new.

@@ -8,7 +8,7 @@
 //! | `sessions` | what a client has seen, and waiting for it |
 //! | `watching`, `cursor` | changes as they come, and where to go on from |
 //! | `compat` | what the compatibility routes need beside keys and values |
-//! | `cluster` | members, peers, status |
+//! | `cluster` | members, view, peers, status |
 
 mod cluster;
 mod compat;

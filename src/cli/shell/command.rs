@@ -40,6 +40,8 @@ pub(super) enum ShellCommand {
     Remove(RemoveArgs),
     /// Show the nodes of the cluster
     Members,
+    /// Show whom this node picks its links from
+    View,
     /// Show this node's counters and links
     Status,
     /// Go to another node of the demo
@@ -122,8 +124,10 @@ mod tests {
     #[test]
     fn the_commands_of_the_manual_are_there_and_no_others() {
         let names: Vec<_> = names(false).collect();
-        let manual =
-            ["help", "put", "get", "delete", "list", "watch", "show", "add", "remove", "members", "status", "exit"];
+        let manual = [
+            "help", "put", "get", "delete", "list", "watch", "show", "add", "remove", "members", "view", "status",
+            "exit",
+        ];
         assert_eq!(names, manual);
         assert!(parse(&["use", "2"], true).is_ok());
         assert!(parse(&["use", "2"], false).is_err());

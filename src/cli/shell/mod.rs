@@ -138,6 +138,7 @@ impl Shell {
             ShellCommand::Add(args) => cluster::add_peer(client, &args.address, output),
             ShellCommand::Remove(args) => cluster::remove_peer(client, &args.peer, output),
             ShellCommand::Members => cluster::members(client, output),
+            ShellCommand::View => cluster::view(client, output),
             ShellCommand::Status => cluster::status(client, output),
             ShellCommand::Use { node } => self.go_to(*node),
             ShellCommand::Cut { node } => self.switch(*node, CutSwitch::cut, "is cut"),

@@ -148,6 +148,7 @@ impl Node {
         }
         info!(peer = %hello.replica, name = hello.name, address, "link up");
         let audit = hello.audit;
+        self.on_met(&hello);
         if let Some(state) = self.links.get_mut(&link) {
             state.greet(hello);
         }
@@ -292,6 +293,7 @@ impl Node {
             return;
         }
         info!(peer = %hello.replica, name = hello.name, "link lost");
+        self.on_contact_failed(state.identity);
         self.dials.on_lost(state.identity, state.dialed, self.now.instant, &self.config);
         if !state.closing {
             self.write_down(state.identity);
@@ -324,6 +326,7 @@ impl Node {
             .iter()
             .filter(|(address, target)| *address == address_or_id || (id.is_some() && target.id == id));
         let mut addresses: Vec<String> = dialed.map(|(address, _)| address.clone()).collect();
+        id.into_iter().for_each(|id| self.on_contact_failed(id));
         let found = !links.is_empty() || !addresses.is_empty();
         addresses.extend(
             links.iter().filter_map(|link| self.links.get(link)?.hello.as_ref()).map(|hello| hello.address.clone()),

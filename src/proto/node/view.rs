@@ -1,0 +1,26 @@
+//! The node's sample of the others: who comes into it by having been met, and who goes because the contact failed. Not
+//! responsible for how it is kept and shuffled: `membership/view.rs` is.
+
+use super::Node;
+use crate::crdt::ReplicaId;
+use crate::proto::membership::{Contact, Descriptor};
+use crate::proto::message::Hello;
+
+impl Node {
+    /// The peers that it could ask now, in the order of their ids.
+    pub fn view(&self) -> Vec<Descriptor<Contact>> {
+        let mut held = self.view.descriptors().to_vec();
+        held.sort_by_key(|descriptor| descriptor.peer.id);
+        held
+    }
+
+    /// A peer has said itself that it is there, and where it listens.
+    pub(super) fn on_met(&mut self, hello: &Hello) {
+        self.view.insert(Contact { id: hello.replica, address: hello.address.clone() });
+    }
+
+    /// A peer is gone, as far as this node can tell, or is not wanted.
+    pub(super) fn on_contact_failed(&mut self, id: ReplicaId) {
+        self.view.evict(id);
+    }
+}
