@@ -424,6 +424,8 @@ mod tests {
         assert!(refusal(builder().link_upload_limit(1)).starts_with("link_upload_limit: "));
         assert!(refusal(builder().keep_alive(Duration::from_secs(2))).starts_with("keep_alive: "));
         assert!(refusal(builder().idle_timeout(Duration::from_millis(499))).starts_with("idle_timeout: "));
+        let view = ViewConfig { heal: 16, ..ViewConfig::default() };
+        assert!(refusal(builder().view(view)).starts_with("view_heal: "));
     }
 
     #[test]
@@ -432,6 +434,14 @@ mod tests {
         assert!(upload(builder()).is_none() && upload(builder().upload_limit(0)).is_none());
         let both = upload(builder().upload_limit(8_000).link_upload_limit(1_000));
         assert_eq!(both, UploadLimits { all: Some(8_000), each: Some(1_000) });
+    }
+
+    #[test]
+    fn the_view_is_the_profiles_unless_said_otherwise() {
+        let period = |builder: ConfigBuilder| builder.build().expect("settings").view.period.as_secs();
+        assert_eq!((period(builder()), period(builder().profile(Profile::Metered))), (10, 1_800));
+        let said = ViewConfig { period: Duration::from_secs(60), ..ViewConfig::default() };
+        assert_eq!(period(builder().view(said).profile(Profile::Metered)), 60);
     }
 
     #[test]

@@ -532,6 +532,24 @@ async fn a_write_is_seen_after_its_session_at_any_node() {
     close([a, b, c]).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_view_is_of_others_that_were_met_and_are_there() {
+    let [a, b, c] = three(&secret()).await;
+    let viewed = |at: &Store| at.view().into_iter().map(|peer| (peer.id, peer.address)).collect::<Vec<_>>();
+    let of = |stores: [&Store; 2]| {
+        let mut all = stores.map(|store| (store.id(), address(store)));
+        all.sort();
+        all.to_vec()
+    };
+    assert_eq!((viewed(&a), viewed(&b), viewed(&c)), (of([&b, &c]), of([&a, &c]), of([&a, &b])));
+    assert!(a.remove_peer(&b.id().to_string()).await.expect("it is open"));
+    assert_eq!(viewed(&a), [(c.id(), address(&c))], "who is barred is not sampled");
+    let gone = c.id();
+    c.close().await;
+    eventually("who is gone is in no view", || [&a, &b].iter().all(|at| at.view().iter().all(|p| p.id != gone))).await;
+    close([a, b]).await;
+}
+
 /// wrong_cluster
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_cluster() {

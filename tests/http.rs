@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::{Node, eventually};
-use serde_json::json;
+use common::{Node, eventually, stdout};
+use serde_json::{Value, json};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 fn now_ms() -> u64 {
@@ -262,6 +262,24 @@ fn members_and_status_have_the_fields_of_the_manual() {
     {
         assert!(status.get(field).is_some(), "{field}");
     }
+}
+
+#[test]
+fn the_view_tells_whom_the_node_has_met() {
+    let secret = "ab".repeat(32);
+    let secret = [("TIDINGS_SECRET", secret.as_str())];
+    let node = Node::start_with(&["--in-memory"], &secret);
+    assert_eq!(node.get("/v1/view").json(), json!({ "view": [] }));
+    let other = Node::start_with(&["--in-memory", "--join", &node.quic], &secret);
+    let id = other.get("/v1/status").json()["id"].clone();
+    let expected = |view: &Value| {
+        let one = &view["view"][0];
+        (&one["id"], &one["address"]) == (&id, &json!(other.quic)) && one["age"].is_u64() && view["view"][1].is_null()
+    };
+    eventually("they have met", || expected(&node.get("/v1/view").json()));
+    let table = stdout(&node.run(&["view"]));
+    assert!(table.starts_with("ADDRESS") && table.contains(&other.quic), "{table}");
+    assert_eq!(node.get("/v1/view?all=true").status, 400);
 }
 
 #[test]

@@ -14,6 +14,7 @@ pub(super) const FILE_DEFAULT: &str = "/etc/tidings/config.toml";
 pub(super) struct SettingsFile {
     pub(super) path: PathBuf,
     pub(super) settings: Settings,
+    /// Of each key, by its name here.
     lines: BTreeMap<String, usize>,
 }
 
@@ -47,13 +48,18 @@ impl SettingsFile {
 
     /// Where a setting stands in it, and its name there.
     pub(super) fn place(&self, name: &str) -> String {
-        format!("{}: {}", self.line(name), of_table(name).map_or_else(|| name.to_owned(), shown_in_table))
+        format!("{}: {}", self.line(name), shown(name))
     }
 
     /// Where a setting stands in it.
     pub(super) fn line(&self, name: &str) -> String {
-        format!("{}, line {}", self.path.display(), self.lines.get(name).copied().unwrap_or(1))
+        format!("{}, line {}", self.path.display(), self.lines.get(&shown(name)).copied().unwrap_or(1))
     }
+}
+
+/// A setting's name in the file.
+fn shown(name: &str) -> String {
+    of_table(name).map_or_else(|| name.to_owned(), shown_in_table)
 }
 
 /// As TOML itself would write it in one line.
@@ -61,27 +67,27 @@ fn shown_in_table(key: &str) -> String {
     format!("{TABLE}.{key}")
 }
 
-/// Where each key begins, by the name that its setting has elsewhere.
+/// Where each key begins.
 fn offsets(keys: &DeTable<'_>) -> Vec<(String, usize)> {
     let mut found = Vec::new();
     for (key, value) in keys {
         let name = key.get_ref().to_string();
         if let (TABLE, DeValue::Table(inner)) = (name.as_str(), value.get_ref()) {
-            found.extend(inner.keys().map(|key| (in_table(key.get_ref()), key.span().start)));
+            found.extend(inner.keys().map(|key| (shown_in_table(key.get_ref()), key.span().start)));
         }
         found.push((name, key.span().start));
     }
     found
 }
 
-/// All that is wrong with single keys, each with the name of its setting.
+/// All that is wrong with single keys, each with the key.
 fn problems(values: &toml::Table) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (key, value) in values {
         match value {
             toml::Value::Table(inner) if key == TABLE => {
                 let wrong =
-                    |(key, value): (&String, &toml::Value)| Some((in_table(key), problem_in_table(key, value)?));
+                    |(key, value): (&String, &toml::Value)| Some((shown_in_table(key), problem_in_table(key, value)?));
                 found.extend(inner.iter().filter_map(wrong));
             }
             value => found.extend(problem(key, value).map(|problem| (key.clone(), problem))),

@@ -15,12 +15,15 @@ fn peers_are_shown_added_and_removed() {
     assert!(stderr(&again).contains("there is no peer"), "{}", stderr(&again));
     assert_eq!(code(&node.run(&["peers", "add", "nowhere"])), 1);
     assert!(stdout(&node.run(&["members"])).contains("this node"));
+    assert_eq!(stdout(&node.run(&["view", "--json"])), "{\"view\":[]}\n");
     assert!(stdout(&node.run(&["status"])).contains("tombstones"));
 }
 
 #[test]
 fn where_no_node_is_the_next_step_is_told() {
-    for command in [&["get", "a"][..], &["list"], &["export"], &["members"], &["leave"], &["peers", "add", "a:1"]] {
+    for command in
+        [&["get", "a"][..], &["list"], &["export"], &["members"], &["view"], &["leave"], &["peers", "add", "a:1"]]
+    {
         let output = run(command.iter().chain(&["--http", NOBODY]));
         let expected = "no node at http://127.0.0.1:1; start one with \"tidings node\", or give --http\n";
         assert_eq!((code(&output), stderr(&output).as_str()), (1, expected), "{command:?}");

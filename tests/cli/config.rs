@@ -90,6 +90,45 @@ fn show_tells_what_is_in_force_and_who_has_said_it() {
 }
 
 #[test]
+fn settings_of_the_view_have_a_table_in_the_file() {
+    let (_directory, path) = file("profile = \"metered\"\n\n[view]\nsize = 20\nselect = \"oldest\"\n");
+    let variables = [("TIDINGS_VIEW_KEEP", "head")];
+    let shown = parsed(&config("show", &path, &["--json", "--view-heal", "6"], &variables));
+    let line = |number: u32| json!(format!("{}, line {number}", path.display()));
+    assert_eq!(shown["view_size"], json!({ "value": 20, "from": line(4) }));
+    assert_eq!(shown["view_select"], json!({ "value": "oldest", "from": line(5) }));
+    assert_eq!(shown["view_keep"], json!({ "value": "head", "from": "TIDINGS_VIEW_KEEP" }));
+    assert_eq!(shown["view_heal"], json!({ "value": 6, "from": "--view-heal" }));
+    assert_eq!(shown["view_swap"], json!({ "value": 4, "from": "default" }), "half of the size, without those");
+    assert_eq!(shown["view_period"], json!({ "value": "30m", "from": "default" }), "the profile's");
+    assert_eq!(shown["view_propagate"], json!({ "value": "push-pull", "from": "default" }));
+}
+
+#[test]
+fn a_view_that_cannot_work_is_refused_where_it_was_said() {
+    let (_directory, path) = file("[view]\nsize = 20\nheal = 11\n");
+    let node = |path: &Path, flags: &[&str], variables: &[(&str, &str)]| {
+        let mut tidings = tidings();
+        tidings.args(["node", "--in-memory", "--config"]).arg(path).args(flags).envs(variables.iter().copied());
+        let output = tidings.output().expect("the binary runs");
+        (code(&output), stderr(&output))
+    };
+    let said =
+        format!("{}, line 3: view.heal: heal may take at most 10, half of size 20, and not 11\n", path.display());
+    assert_eq!(node(&path, &[], &[]), (2, said.clone()));
+    assert_eq!(stderr(&config("check", &path, &[], &[])), said);
+    let (_directory, empty) = file("");
+    let swap = "--view-swap: heal and swap may take at most 15, half of size 30, and not 24\n";
+    assert_eq!(node(&empty, &["--view-heal", "4", "--view-swap", "20"], &[]), (2, swap.to_owned()));
+    let size = "TIDINGS_VIEW_SIZE: a view without peers is none; give 1 or more, as 30 is\n";
+    assert_eq!(node(&empty, &[], &[("TIDINGS_VIEW_SIZE", "0")]), (2, size.to_owned()));
+    let period = "--view-period: \"10\" is no duration: give a number and ms, s, m, h or d, as 30s\n";
+    assert_eq!(node(&empty, &["--view-period", "10"], &[]), (2, period.to_owned()));
+    let select = "TIDINGS_VIEW_SELECT: \"youngest\" is none of: random, oldest\n";
+    assert_eq!(node(&empty, &[], &[("TIDINGS_VIEW_SELECT", "youngest")]), (2, select.to_owned()));
+}
+
+#[test]
 fn the_example_is_a_file_that_changes_nothing() {
     let example = run(["config", "example"]);
     assert_eq!((code(&example), stderr(&example)), (0, String::new()));

@@ -6,7 +6,7 @@ use crate::common::{Node, Process, announced, code, eventually, run, run_with_in
 fn the_shell_takes_the_same_commands_from_any_input() {
     let node = Node::start();
     let lines = "\nput 'a key' \"a value\"\nget 'a key'\nfrobnicate\nput x\nget none\nhelp put\nlist\nshow\nadd 127.0.0.1:9\n\
-                 remove 127.0.0.1:9\nmembers\nstatus\ndelete 'a key'\nput 'open\nuse 2\nexit\nput after 1\n";
+                 remove 127.0.0.1:9\nmembers\nview\nstatus\ndelete 'a key'\nput 'open\nuse 2\nexit\nput after 1\n";
     let output = node.run_with_input(&["shell"], lines.as_bytes());
     assert_eq!(code(&output), 0, "{}", stderr(&output));
     let said = stdout(&output);

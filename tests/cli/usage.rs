@@ -59,6 +59,7 @@ fn every_command_of_the_manual_is_there_and_explains_itself() {
         "import",
         "export",
         "members",
+        "view",
         "peers",
         "peers add",
         "peers remove",

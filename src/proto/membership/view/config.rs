@@ -49,8 +49,8 @@ pub enum Select {
 pub enum Propagate {
     /// Both.
     PushPull,
-    /// From him who begins only. Half the bytes, but a node that nobody knows learns nothing: views grow uneven, and nodes
-    /// are lost for the others.
+    /// From him who begins only. Half the bytes, but nothing comes to whom nobody knows: nodes are known unevenly, and the
+    /// dead are forgotten half as fast.
     Push,
 }
 
