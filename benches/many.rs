@@ -22,9 +22,23 @@ fn main() {
         true
     });
     let c = outcome.figures.total();
-    println!("{:?} {:?} {:?} writes {} copies {:.2} {c:?}", outcome.gathered_us, outcome.converged_us, outcome.wrong, outcome.writes, c.copies());
+    println!(
+        "{:?} {:?} {:?} writes {} copies {:.2} {c:?}",
+        outcome.gathered_us,
+        outcome.converged_us,
+        outcome.wrong,
+        outcome.writes,
+        c.copies()
+    );
     println!("gathering {:?} copies {}", outcome.gathering.total(), outcome.gathering.total().copies());
     let mut last: Vec<u64> = run.cluster.spread().curves().iter().map(|c| c.last_us()).collect();
     last.sort_unstable();
-    println!("last p50 {:?} p99 {:?} digest {:x} events {} {:.1}s", last.get(last.len()/2), last.get(last.len()*99/100), run.cluster.digest(), run.cluster.events(), start.elapsed().as_secs_f64());
+    println!(
+        "last p50 {:?} p99 {:?} digest {:x} events {} {:.1}s",
+        last.get(last.len() / 2),
+        last.get(last.len() * 99 / 100),
+        run.cluster.digest(),
+        run.cluster.events(),
+        start.elapsed().as_secs_f64()
+    );
 }
