@@ -17,12 +17,12 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 pub(super) fn run(args: &SimulateArgs, output: Output) -> Result<(), Failure> {
-    let (plan, seed) = (args.plan(), args.seed);
-    // What cannot be written is told before it takes minutes to have it.
-    args.plot.as_deref().map(|path| write(path, "")).transpose()?;
+    let (plan, seed, plot) = (args.plan(), args.seed, args.plot.clone());
     let report = process::block_on(async move {
         let ending = CancellationToken::new();
         process::end_on_signals(ending.clone(), process::Hangup::Ends)?;
+        // What cannot be written is told before it takes minutes to have it.
+        plot.as_deref().map(|path| write(path, "")).transpose()?;
         let simulated = tokio::task::spawn_blocking(move || simulate(plan, output, &ending)).await;
         simulated.map_err(|error| Failure::failed(format!("{error}; to see it again: {}", replay(seed))))
     })?;
