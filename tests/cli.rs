@@ -13,6 +13,7 @@ mod cli {
     mod node;
     mod settings;
     mod shell;
+    mod simulate;
     #[cfg(target_os = "linux")]
     mod terminal;
     mod transfer;

@@ -144,3 +144,14 @@ fn a_path_that_is_cut_one_way_is_given_up_by_both() {
     cluster.put(0, 0, 64);
     cluster.run_until_converged(20 * SECOND).expect("they are one again");
 }
+
+/// What a cluster of that size is for: it comes together through one node, and half of it crashes at once.
+#[test]
+#[ignore = "minutes, as long as each node looks through all members' records at each change of one"]
+fn a_thousand_nodes_agree_also_when_half_of_them_crash() {
+    let settings = Settings { nodes: 1_000, joins: Joins::First, ..Settings::default() };
+    let crash = Some(Crash { share: 0.5, at_s: 2.0, back_after_s: None });
+    let (outcome, cluster) = run(&Plan { settings, crash, seconds: 5.0, ..Plan::default() });
+    assert_eq!((outcome.wrong, cluster.up().len()), (None, 500));
+    assert!(outcome.gathered_us.is_some(), "they come together in a minute");
+}

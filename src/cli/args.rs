@@ -1,6 +1,7 @@
 //! The commands and their flags. Not responsible for what they do, nor for the settings of a node.
 
 use super::settings::Settings;
+use super::simulate::SimulateArgs;
 use crate::http::duration::parse_ttl;
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
@@ -102,6 +103,8 @@ Example:
     Leave(ClientArgs),
     /// Write and read at several nodes, and measure: latencies, lag between nodes, errors
     Load(LoadArgs),
+    /// Run a cluster that does not exist yet, on a network like yours, in virtual time
+    Simulate(Box<SimulateArgs>),
     /// Make keys of a cluster
     #[command(subcommand)]
     Secret(SecretCommand),

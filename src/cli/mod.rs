@@ -10,6 +10,7 @@
 //! | `node`, `demo`, `shell` | the commands that stay |
 //! | `client`, `keys`, `transfer`, `watch`, `cluster` | the commands at a node |
 //! | `load` | many clients at several nodes, measured |
+//! | `simulate` | many nodes that do not exist |
 //! | `backup` | checkpoints, at a node and without one |
 
 mod args;
@@ -36,6 +37,7 @@ mod running;
 mod secrets;
 mod settings;
 mod shell;
+mod simulate;
 mod transfer;
 mod view;
 mod watch;
@@ -102,6 +104,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Doctor(args) => doctor::doctor(&args, output),
         Command::Leave(args) => cluster::leave(&Client::open(&args)?, output),
         Command::Load(args) => load::run(&args, output),
+        Command::Simulate(args) => simulate::run(&args, output),
         Command::Secret(SecretCommand::New) => new_secret(output),
         Command::Config(ConfigCommand::Check(settings)) => config::check(*settings, output),
         Command::Config(ConfigCommand::Show(settings)) => config::show(*settings, output),

@@ -29,9 +29,7 @@ impl Cluster {
             }
         }
         self.machines[who].orphans.extend(wires);
-        if self.machines[who].disk.is_none() {
-            self.spread.forget(who);
-        }
+        self.spread.forget(who, self.machines[who].disk.is_some());
         self.count_up();
     }
 

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 
 const SECOND_US: f64 = 1e6;
 /// How often sums are compared, and somebody may want to know how far it is.
-const LOOK_EVERY_US: u64 = 1_000_000;
+const LOOK_EVERY_US: u64 = 100_000;
 /// To see that it is converged takes a look at all nodes.
 const CONVERGED_EVERY_US: u64 = 10_000;
 

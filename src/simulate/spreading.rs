@@ -32,6 +32,7 @@ struct Open {
     made_us: u64,
     /// When each node had it.
     times: Vec<u32>,
+    /// How many nodes that run have it.
     count: usize,
 }
 
@@ -64,9 +65,9 @@ impl Spread {
         &self.curves
     }
 
-    /// How many writes are not everywhere.
+    /// How many writes that a running node has are not everywhere.
     pub fn open(&self) -> usize {
-        self.writers.iter().map(|writer| writer.open.len()).sum()
+        self.writers.iter().flat_map(|writer| &writer.open).filter(|open| open.count > 0).count()
     }
 
     pub(super) fn begin(&mut self, dot: Dot, made_us: u64) {
@@ -91,16 +92,18 @@ impl Spread {
         }
     }
 
-    /// A node has lost all that it had. What nobody else has heard of is gone.
-    pub(super) fn forget(&mut self, who: usize) {
+    /// A node is down, and has lost what it had unless that is `kept`. What nobody else has heard of waits with it, or is
+    /// gone.
+    pub(super) fn forget(&mut self, who: usize, kept: bool) {
         for writer in &mut self.writers {
             writer.seen[who] = 0;
-            for open in &mut writer.open {
-                if std::mem::replace(&mut open.times[who], NEVER) != NEVER {
-                    open.count -= 1;
+            for open in writer.open.iter_mut().filter(|open| open.times[who] != NEVER) {
+                open.count -= 1;
+                if !kept {
+                    open.times[who] = NEVER;
                 }
             }
-            writer.open.retain(|open| open.count > 0);
+            writer.open.retain(|open| open.count > 0 || open.times.iter().any(|time| *time != NEVER));
         }
     }
 
@@ -114,7 +117,7 @@ impl Spread {
         let (up, curves) = (self.up, &mut self.curves);
         for writer in &mut self.writers {
             writer.open.retain(|open| {
-                let everywhere = open.count >= up;
+                let everywhere = open.count >= up.max(1);
                 curves.extend(everywhere.then(|| Curve::new(&open.times)));
                 !everywhere
             });
@@ -141,7 +144,10 @@ impl Writer {
         let first = self.open.partition_point(|open| open.counter <= seen);
         let mut done = false;
         for open in self.open.range_mut(first..).take_while(|open| open.counter <= counter) {
-            open.times[who] = u32::try_from(now_us - open.made_us).unwrap_or(NEVER).min(NEVER - 1);
+            // A node that was down, and is back with what it had, had it before.
+            if open.times[who] == NEVER {
+                open.times[who] = u32::try_from(now_us - open.made_us).unwrap_or(NEVER).min(NEVER - 1);
+            }
             open.count += 1;
             done |= open.count >= up;
         }
@@ -177,7 +183,7 @@ mod tests {
         spread.begin(Dot::new(ReplicaId::from(1), 1), 0);
         spread.on_context(0, &context(1), 0);
         spread.on_context(1, &context(1), 10);
-        spread.forget(1);
+        spread.forget(1, false);
         spread.on_context(2, &context(1), 20);
         assert_eq!(spread.open(), 1);
         spread.set_up(2);
@@ -185,11 +191,26 @@ mod tests {
     }
 
     #[test]
+    fn what_only_its_writer_had_waits_on_its_disk() {
+        let mut spread = Spread::new(2);
+        spread.begin(Dot::new(ReplicaId::from(1), 1), 0);
+        spread.on_context(0, &context(1), 0);
+        spread.forget(0, true);
+        spread.set_up(1);
+        assert_eq!((spread.open(), spread.curves().len()), (0, 0));
+        spread.set_up(2);
+        spread.on_context(0, &context(1), 500);
+        assert_eq!(spread.open(), 1);
+        spread.on_context(1, &context(1), 600);
+        assert_eq!((spread.open(), spread.curves()[0].0[0], spread.curves()[0].last_us()), (0, 0, 600));
+    }
+
+    #[test]
     fn what_only_its_writer_had_is_gone_with_it() {
         let mut spread = Spread::new(2);
         spread.begin(Dot::new(ReplicaId::from(1), 1), 0);
         spread.on_context(0, &context(1), 0);
-        spread.forget(0);
+        spread.forget(0, false);
         assert_eq!((spread.open(), spread.curves().len()), (0, 0));
     }
 }

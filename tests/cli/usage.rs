@@ -66,6 +66,7 @@ fn every_command_of_the_manual_is_there_and_explains_itself() {
         "status",
         "leave",
         "load",
+        "simulate",
         "checkpoint",
         "restore",
         "verify",

@@ -1,0 +1,97 @@
+//! `simulate`, from its flags to its figures. Not responsible for what they are.
+
+use crate::common::{Process, code, eventually, run, stderr, stdout, tidings};
+use crate::parsed;
+use std::process::Stdio;
+
+const QUICK: [&str; 7] = ["simulate", "--nodes", "8", "--seconds", "2", "--loss", "2%"];
+
+#[test]
+fn a_table_for_people_json_for_programs_and_a_picture() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("curve.svg");
+    let plot = ["--plot", file.to_str().expect("UTF-8")];
+    let output = run(QUICK.iter().chain(&plot));
+    assert_eq!((code(&output), stderr(&output)), (0, String::new()));
+    let table = stdout(&output);
+    for line in [
+        "came together",
+        "all agree",
+        "a write is at the last node",
+        "copies received",
+        "  contexts",
+        "links of a node",
+    ] {
+        assert!(table.lines().any(|found| found.starts_with(line.trim_end())), "{line}: {table}");
+    }
+    let svg = std::fs::read_to_string(&file).expect("it was drawn");
+    assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
+    assert_eq!(svg.matches('<').count(), svg.matches('>').count());
+    assert_eq!(svg.matches("<text").count(), svg.matches("</text>").count());
+
+    let report = parsed(&run(QUICK.iter().chain(&["--json"])));
+    assert_eq!(report["converged"], true, "{report}");
+    let [p50, p99, max] = ["p50_ms", "p99_ms", "max_ms"].map(|name| report["last_node"][name].as_f64().expect("ms"));
+    assert!(10.0 < p50 && p50 <= p99 && p99 <= max, "{report}");
+    assert_eq!(report["writes"]["made"], report["writes"]["everywhere"], "{report}");
+    assert!(report["sent_bytes"]["mean"].as_u64() <= report["sent_bytes"]["most"].as_u64(), "{report}");
+}
+
+#[test]
+fn the_same_command_gives_the_same_figures() {
+    let figures = |seed| {
+        let mut report = parsed(&run(QUICK.iter().chain(&["--json", "--crash", "25%@1+0.5", "--seed", seed])));
+        report["real_seconds"].take();
+        report
+    };
+    let first = figures("7");
+    assert_eq!(first, figures("7"));
+    assert_ne!(first["sent_bytes"], figures("8")["sent_bytes"]);
+}
+
+#[test]
+fn who_does_not_agree_ends_with_1_and_the_command_that_shows_it_again() {
+    let output = run(QUICK.iter().chain(&["--upload", "100", "--patience", "1", "--gather", "1"]));
+    assert_eq!(code(&output), 1);
+    let told = stderr(&output);
+    assert!(told.contains("of 8 nodes agree") && told.contains("--gather"), "{told}");
+    let again = "tidings simulate --nodes 8 --seconds 2 --loss 2% --upload 100 --patience 1 --gather 1 --seed 1";
+    assert!(told.trim_end().ends_with(again), "{told}");
+    assert!(stdout(&output).contains("not in time"), "{}", stdout(&output));
+}
+
+#[test]
+fn wrong_flags_say_what_would_be_right() {
+    for (flags, right) in [
+        (["--loss", "2"], "5%"),
+        (["--latency", "50..10"], "10..50"),
+        (["--upload", "fast"], "8k"),
+        (["--partition", "half"], "50%@2..8"),
+        (["--crash", "10%@x"], "10%@5+3"),
+        (["--writers", "none"], "one, any"),
+        (["--join", "nobody"], "first, all"),
+        (["--nodes", "1"], "2..=100000"),
+        (["--writes-per-second", "-1"], "10 or 0.5"),
+    ] {
+        let output = run(["simulate"].iter().chain(&flags));
+        assert_eq!(code(&output), 2, "{flags:?}");
+        assert!(stderr(&output).contains(right), "{flags:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn an_interrupted_run_shows_what_it_has() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("curve.svg");
+    let mut command = tidings();
+    command
+        .args(["simulate", "--nodes", "20", "--seconds", "86400", "--json", "--plot"])
+        .arg(&file)
+        .stderr(Stdio::null());
+    let mut simulation = Process::start(&mut command);
+    eventually("it has begun", || file.exists());
+    simulation.signal("INT");
+    assert_eq!(simulation.wait().code(), Some(0));
+    let report: serde_json::Value = serde_json::from_str(&simulation.rest()).expect("JSON");
+    assert_eq!((&report["interrupted"], &report["converged"]), (&true.into(), &false.into()), "{report}");
+}
