@@ -64,6 +64,7 @@ pub struct Config {
     pub(crate) tombstone_age: Duration,
     pub(crate) tombstone_count: usize,
     pub(crate) link_settle: Duration,
+    pub(crate) event_ttl: Duration,
     pub(crate) profile: Profile,
     pub(crate) upload: UploadLimits,
     pub(crate) keep_alive: Option<Duration>,
@@ -87,6 +88,7 @@ pub struct ConfigBuilder {
     tombstone_age: Duration,
     tombstone_count: usize,
     link_settle: Duration,
+    event_ttl: Duration,
     profile: Profile,
     upload_limit: u64,
     link_upload_limit: u64,
@@ -103,6 +105,9 @@ impl Config {
 
     /// How many deletes are remembered at most unless told otherwise.
     pub const TOMBSTONE_COUNT_DEFAULT: usize = 100_000;
+
+    /// How long a message that was broadcast can be had unless told otherwise.
+    pub const EVENT_TTL_DEFAULT: Duration = Duration::from_secs(3_600);
 
     /// No key may be allowed to be longer than this: a key must fit into a frame with room to spare.
     pub const KEY_BYTES_CEILING: usize = crate::Key::BYTES_MAX;
@@ -130,6 +135,7 @@ impl Config {
             tombstone_age: Self::TOMBSTONE_AGE_DEFAULT,
             tombstone_count: Self::TOMBSTONE_COUNT_DEFAULT,
             link_settle: Duration::ZERO,
+            event_ttl: Self::EVENT_TTL_DEFAULT,
             profile: Profile::Lan,
             upload_limit: 0,
             link_upload_limit: 0,
@@ -225,6 +231,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// How long the messages that this node broadcasts can be had (1 hour). A node away for longer misses them, and says
+    /// how many. Longer, and each takes memory on all nodes for longer.
+    pub fn event_ttl(mut self, ttl: Duration) -> Self {
+        self.event_ttl = ttl;
+        self
+    }
+
     /// How the node trades traffic for speed.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
@@ -277,6 +290,9 @@ impl ConfigBuilder {
             all: check_upload("upload_limit", self.upload_limit)?,
             each: check_upload("link_upload_limit", self.link_upload_limit)?,
         };
+        if self.event_ttl.is_zero() {
+            return Err(Error::config("event_ttl", "nobody could ever have a message; give a second or more"));
+        }
         check_silence(self.profile, self.keep_alive, self.idle_timeout)?;
         Ok(Config {
             storage,
@@ -292,6 +308,7 @@ impl ConfigBuilder {
             tombstone_age: self.tombstone_age,
             tombstone_count: self.tombstone_count,
             link_settle: self.link_settle,
+            event_ttl: self.event_ttl,
             profile: self.profile,
             upload,
             keep_alive: self.keep_alive,
@@ -401,6 +418,7 @@ mod tests {
         let few = "upload_limit: 999 bytes a second are too few for a handshake; give 1000 or more, or 0 for no limit";
         assert_eq!(refusal(builder().upload_limit(999)), few);
         assert!(refusal(builder().link_upload_limit(1)).starts_with("link_upload_limit: "));
+        assert!(refusal(builder().event_ttl(Duration::ZERO)).starts_with("event_ttl: "));
         assert!(refusal(builder().keep_alive(Duration::from_secs(2))).starts_with("keep_alive: "));
         assert!(refusal(builder().idle_timeout(Duration::from_millis(499))).starts_with("idle_timeout: "));
     }

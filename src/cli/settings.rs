@@ -99,6 +99,9 @@ pub(super) struct Settings {
     /// Hold what a peer sends that is heard again after 0.7s for so long, for links that flap [default: 0s]
     #[arg(long, value_name = "DURATION")]
     pub(super) link_settle: Option<String>,
+    /// How long a message that this node broadcasts can be had: a node away for longer misses it [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) event_ttl: Option<String>,
     /// Open a shell on this node
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) shell: Option<bool>,
@@ -153,6 +156,7 @@ impl Settings {
             idle_timeout: self.idle_timeout.or(below.idle_timeout),
             compat: if self.compat.is_empty() { below.compat } else { self.compat },
             link_settle: self.link_settle.or(below.link_settle),
+            event_ttl: self.event_ttl.or(below.event_ttl),
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),
         }
@@ -173,6 +177,7 @@ impl Settings {
             upload_limit: Some(Rate(0)),
             link_upload_limit: Some(Rate(0)),
             link_settle: Some("0s".to_owned()),
+            event_ttl: Some(format!("{}h", Config::EVENT_TTL_DEFAULT.as_secs() / 3_600)),
             shell: Some(false),
             ..Self::default()
         }

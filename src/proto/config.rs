@@ -55,6 +55,8 @@ pub struct NodeConfig {
     pub link_settle: Duration,
     /// How long a record that says `down` or `left` is kept, in milliseconds.
     pub forget_member_ms: u64,
+    /// How long a message that was broadcast can be had, in milliseconds.
+    pub event_ttl_ms: u64,
 }
 
 impl NodeConfig {
@@ -103,6 +105,7 @@ impl NodeConfig {
             drift_ms: crate::crdt::Clock::DRIFT_MS,
             link_settle: Duration::ZERO,
             forget_member_ms: 24 * 3_600_000,
+            event_ttl_ms: 3_600_000,
         }
     }
 }

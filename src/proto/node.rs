@@ -6,10 +6,11 @@
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
-//! `node/feed.rs` what is noted for watchers, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
-//! the cluster, `node/diagnosis.rs` how it differs from another node, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
+//! `node/feed.rs` what is noted for watchers, `node/broadcast.rs` messages, `node/gate.rs` what may leave when, `node/sessions.rs` what
+//! clients' sessions ask for, `node/http_view.rs` what they see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
+mod broadcast;
 mod diagnosis;
 mod feed;
 mod gate;
@@ -23,6 +24,7 @@ mod sessions;
 mod spread;
 
 use super::assembly::Assembly;
+use super::broadcast::Delivery;
 use super::codec::{self, Compressor};
 use super::config::NodeConfig;
 use super::dial::DialTable;
@@ -188,6 +190,7 @@ pub struct Node {
     /// Disconnected by hand.
     offline: bool,
     feed: Feed,
+    broadcasts: Delivery,
     outputs: VecDeque<Output>,
     /// Of a node whose state is kept.
     gate: Option<Gate>,
@@ -251,6 +254,7 @@ impl Node {
             unanswered: BTreeMap::new(),
             offline: false,
             feed: Feed::default(),
+            broadcasts: Delivery::new(now.wall_ms),
             outputs: VecDeque::new(),
             gate: None,
             void: (0, 0),
@@ -279,6 +283,7 @@ impl Node {
 
     fn started(mut self, now: Now) -> Self {
         self.map.set_time(now.wall_ms);
+        self.take_up_broadcasts();
         self.write_own_record();
         self.learn_addresses();
         self.settle();
@@ -465,6 +470,7 @@ impl Node {
                 let keep_ms = self.config.retention.keep_ms.min(self.config.keep_expired_ms);
                 self.map.truncate_expired(keep_ms, self.now.wall_ms);
             }
+            self.broadcasts.forget(&self.map, self.now.wall_ms);
         }
         self.release_held();
         self.give_up_stuck_pulls();
@@ -480,6 +486,7 @@ impl Node {
             self.learn_addresses();
         }
         self.flush_feed();
+        self.deliver();
         self.take_in_deferred();
         self.start_wanted_pulls();
         self.spread();
@@ -493,6 +500,9 @@ impl Node {
 
     fn on_change(&mut self, change: &Change) {
         self.feed.note(Key { section: change.section, bytes: &change.key }, change.dot);
+        if change.section == Section::Sys {
+            self.broadcasts.note(&change.key);
+        }
         if change.section == Section::Sys && change.key.starts_with(super::membership::PREFIX) {
             self.members_changed = true;
             self.own_record_changed |= change.key == super::membership::key_of(self.map.id());

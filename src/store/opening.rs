@@ -115,6 +115,7 @@ fn node_config(
     node.retention.keep_ms = millis(config.tombstone_age);
     node.retention.count_max = config.tombstone_count;
     node.link_settle = config.link_settle;
+    node.event_ttl_ms = millis(config.event_ttl);
     node.drift_ms = millis(config.clock_drift);
     node
 }
