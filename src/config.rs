@@ -73,6 +73,7 @@ pub struct Config {
     pub(crate) tombstone_age: Duration,
     pub(crate) tombstone_count: usize,
     pub(crate) link_settle: Duration,
+    pub(crate) event_ttl: Duration,
     pub(crate) profile: Profile,
     pub(crate) upload: UploadLimits,
     pub(crate) keep_alive: Option<Duration>,
@@ -97,6 +98,7 @@ pub struct ConfigBuilder {
     tombstone_age: Duration,
     tombstone_count: usize,
     link_settle: Duration,
+    event_ttl: Duration,
     profile: Profile,
     upload_limit: u64,
     link_upload_limit: u64,
@@ -114,6 +116,9 @@ impl Config {
 
     /// How many deletes are remembered at most unless told otherwise.
     pub const TOMBSTONE_COUNT_DEFAULT: usize = 100_000;
+
+    /// How long a message that was broadcast can be had unless told otherwise.
+    pub const EVENT_TTL_DEFAULT: Duration = Duration::from_secs(3_600);
 
     /// No key may be allowed to be longer than this: a key must fit into a frame with room to spare.
     pub const KEY_BYTES_CEILING: usize = crate::Key::BYTES_MAX;
@@ -141,6 +146,7 @@ impl Config {
             tombstone_age: Self::TOMBSTONE_AGE_DEFAULT,
             tombstone_count: Self::TOMBSTONE_COUNT_DEFAULT,
             link_settle: Duration::ZERO,
+            event_ttl: Self::EVENT_TTL_DEFAULT,
             profile: Profile::Lan,
             upload_limit: 0,
             link_upload_limit: 0,
@@ -237,6 +243,13 @@ impl ConfigBuilder {
         self
     }
 
+    /// How long the messages that this node broadcasts can be had (1 hour). A node away for longer misses them, and says
+    /// how many. Longer, and each takes memory on all nodes for longer.
+    pub fn event_ttl(mut self, ttl: Duration) -> Self {
+        self.event_ttl = ttl;
+        self
+    }
+
     /// How the node trades traffic for speed.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
@@ -295,6 +308,9 @@ impl ConfigBuilder {
             all: check_upload("upload_limit", self.upload_limit)?,
             each: check_upload("link_upload_limit", self.link_upload_limit)?,
         };
+        if self.event_ttl.is_zero() {
+            return Err(Error::config("event_ttl", "nobody could ever have a message; give a second or more"));
+        }
         check_silence(self.profile, self.keep_alive, self.idle_timeout)?;
         let view = self.view.unwrap_or(self.profile.view());
         view.check().map_err(|wrong| Error::config(wrong.setting, wrong.problem))?;
@@ -312,6 +328,7 @@ impl ConfigBuilder {
             tombstone_age: self.tombstone_age,
             tombstone_count: self.tombstone_count,
             link_settle: self.link_settle,
+            event_ttl: self.event_ttl,
             profile: self.profile,
             upload,
             keep_alive: self.keep_alive,
@@ -422,6 +439,7 @@ mod tests {
         let few = "upload_limit: 999 bytes a second are too few for a handshake; give 1000 or more, or 0 for no limit";
         assert_eq!(refusal(builder().upload_limit(999)), few);
         assert!(refusal(builder().link_upload_limit(1)).starts_with("link_upload_limit: "));
+        assert!(refusal(builder().event_ttl(Duration::ZERO)).starts_with("event_ttl: "));
         assert!(refusal(builder().keep_alive(Duration::from_secs(2))).starts_with("keep_alive: "));
         assert!(refusal(builder().idle_timeout(Duration::from_millis(499))).starts_with("idle_timeout: "));
         let view = ViewConfig { heal: 16, ..ViewConfig::default() };

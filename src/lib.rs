@@ -72,6 +72,8 @@ mod config;
 pub mod crdt;
 #[cfg(feature = "net")]
 mod error;
+#[cfg(feature = "net")]
+mod event_types;
 #[cfg(feature = "cli")]
 mod http;
 pub mod proto;
@@ -92,9 +94,11 @@ mod watch_types;
 pub use backup::{restore, restore_with_progress, verify, verify_with_progress};
 #[cfg(feature = "net")]
 pub use config::{Config, ConfigBuilder, Profile, Storage};
-pub use crdt::{CausalContext, Delta, Dot, Key, Merged, OrMap, ReplicaId, Section, Session, Timestamp};
+pub use crdt::{CausalContext, Causality, Delta, Dot, Key, Merged, OrMap, ReplicaId, Section, Session, Timestamp};
 #[cfg(feature = "net")]
 pub use error::Error;
+#[cfg(feature = "net")]
+pub use event_types::{Event, Heard, Missed};
 #[cfg(feature = "net")]
 pub use proto::membership::{Keep, MemberState, Propagate, Select, ViewConfig};
 #[cfg(feature = "net")]
@@ -104,7 +108,7 @@ pub use runtime::storage::checkpoint::{Checkpoint, DamagedPart, Restored, Verifi
 #[cfg(feature = "net")]
 pub use status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 #[cfg(feature = "net")]
-pub use store::{Changes, Cursor, Latest, Store, Sys};
+pub use store::{Changes, Cursor, Events, Latest, Store, Sys};
 #[cfg(feature = "net")]
 pub use types::{
     Durability, Item, LinkMode, Member, Page, Peer, PeerState, PutOptions, Reading, Record, ViewedPeer, Written,

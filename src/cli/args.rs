@@ -56,6 +56,10 @@ Examples:
     List(At<ListArgs>),
     /// Show changes as they come
     Watch(At<WatchArgs>),
+    /// Send a message to all nodes
+    Broadcast(At<BroadcastArgs>),
+    /// Show the messages of all nodes as they come
+    Events(At<EventsArgs>),
     /// Write the records of a file of JSON lines
     Import(At<ImportArgs>),
     /// Write all records to stdout, as JSON lines in the order of key bytes
@@ -221,6 +225,37 @@ pub(super) struct WatchArgs {
     #[arg(default_value = "")]
     pub(super) prefix: OsString,
     /// Begin with what has changed after this
+    #[arg(long, value_name = "CURSOR")]
+    pub(super) after: Option<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every node delivers it once, after all that had been delivered at the node that sends it. A node that is \
+away gets it later, for an hour (--event-ttl of the node that sends it).
+
+Examples:
+  tidings broadcast 'doors open'
+  tidings broadcast - < picture.png"
+)]
+pub(super) struct BroadcastArgs {
+    /// The message; `-` reads it from stdin
+    #[arg(allow_negative_numbers = true)]
+    pub(super) text: OsString,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A line for each message: `message DOT TEXT`, until it is interrupted, in an order in which causes come first. \
+When the node goes away it is tried again, and what was missed is told as far as it can be had; `missed N` says how many \
+cannot. With --json a line has what the sender had heard (`context`), and the cursor, which --after takes, at any node.
+
+Examples:
+  tidings events
+  tidings events --json --http 10.0.0.2:7480"
+)]
+pub(super) struct EventsArgs {
+    /// Begin with what came after this
     #[arg(long, value_name = "CURSOR")]
     pub(super) after: Option<String>,
 }

@@ -1,6 +1,6 @@
-//! Commands about keys. Not responsible for many at a time: `transfer` moves those.
+//! Commands about keys, and messages. Not responsible for many at a time: `transfer` moves those.
 
-use super::args::{GetArgs, KeyArgs, ListArgs, PutArgs};
+use super::args::{BroadcastArgs, GetArgs, KeyArgs, ListArgs, PutArgs};
 use super::client::{Client, encoded};
 use super::failure::Failure;
 use super::output::{Output, printable, remaining};
@@ -28,6 +28,17 @@ pub(super) fn put(client: &Client, args: &PutArgs, output: Output) -> Result<(),
             .line(&json!({ "created": created, "dot": header(response.headers(), "tidings-dot") }).to_string());
     }
     output.confirm(if created { "created" } else { "replaced" })
+}
+
+pub(super) fn broadcast(client: &Client, args: &BroadcastArgs, output: Output) -> Result<(), Failure> {
+    let response = client.expect(client.post("/v1/broadcast", &value(&args.text)?)?)?;
+    let sent: Sent = client.json(response)?;
+    if output.json { output.line(&json!({ "dot": sent.dot }).to_string()) } else { output.confirm("sent") }
+}
+
+#[derive(Deserialize)]
+struct Sent {
+    dot: String,
 }
 
 /// `-` is stdin.

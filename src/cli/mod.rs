@@ -92,6 +92,8 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Delete(at) => at_node(at, |client, args| keys::delete(client, args, output)),
         Command::List(at) => at_node(at, |client, args| keys::list(client, args, output)),
         Command::Watch(at) => at_node(at, |client, args| watch::run(client, args, output)),
+        Command::Broadcast(at) => at_node(at, |client, args| keys::broadcast(client, args, output)),
+        Command::Events(at) => at_node(at, |client, args| watch::run(client, args, output)),
         Command::Import(at) => at_node(at, |client, args| transfer::import(client, args, output)),
         Command::Export(args) => transfer::export(&Client::open(&args)?, output),
         Command::Checkpoint(at) => at_node(at, |client, args| backup::checkpoint(client, args, output)),

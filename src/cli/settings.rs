@@ -105,6 +105,9 @@ pub(super) struct Settings {
     pub(super) link_settle: Option<String>,
     #[command(flatten)]
     pub(super) view: ViewSettings,
+    /// How long a message that this node broadcasts can be had: a node away for longer misses it [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) event_ttl: Option<String>,
     /// Open a shell on this node
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) shell: Option<bool>,
@@ -160,6 +163,7 @@ impl Settings {
             compat: if self.compat.is_empty() { below.compat } else { self.compat },
             link_settle: self.link_settle.or(below.link_settle),
             view: self.view.over(below.view),
+            event_ttl: self.event_ttl.or(below.event_ttl),
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),
         }
@@ -181,6 +185,7 @@ impl Settings {
             link_upload_limit: Some(Rate(0)),
             link_settle: Some("0s".to_owned()),
             view: ViewSettings::of(&ViewConfig::default()),
+            event_ttl: Some(format!("{}h", Config::EVENT_TTL_DEFAULT.as_secs() / 3_600)),
             shell: Some(false),
             ..Self::default()
         }

@@ -1,6 +1,6 @@
-//! Changes as they come, line by line. Not responsible for which there are: the node tells them.
+//! Changes and messages as they come, line by line. Not responsible for which there are: the node tells them.
 
-use super::args::WatchArgs;
+use super::args::{EventsArgs, WatchArgs};
 use super::client::{Client, encoded, reader};
 use super::failure::Failure;
 use super::output::{Output, printable};
@@ -8,6 +8,7 @@ use super::process;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::io::{BufRead, BufReader};
 use std::ops::ControlFlow;
@@ -22,9 +23,30 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Lines that may wait to be written; then the node is read no further.
 const LINES_MAX: usize = 64;
 
+/// What is followed, and from where.
+#[derive(Debug)]
+pub(super) struct Followed {
+    /// The route, up to where a cursor goes.
+    route: String,
+    after: Option<String>,
+}
+
+impl From<&WatchArgs> for Followed {
+    fn from(args: &WatchArgs) -> Self {
+        let route = format!("/v1/watch?prefix={}&after=", encoded(args.prefix.as_encoded_bytes()));
+        Self { route, after: args.after.clone() }
+    }
+}
+
+impl From<&EventsArgs> for Followed {
+    fn from(args: &EventsArgs) -> Self {
+        Self { route: "/v1/events?after=".to_owned(), after: args.after.clone() }
+    }
+}
+
 /// Until it is interrupted.
-pub(super) fn run(client: &Client, args: &WatchArgs, output: Output) -> Result<(), Failure> {
-    let mut watching = Watching::new(client.clone(), args, output);
+pub(super) fn run(client: &Client, what: impl Into<Followed>, output: Output) -> Result<(), Failure> {
+    let mut watching = Watching::new(client.clone(), what.into(), output);
     process::block_on(async move {
         let ending = CancellationToken::new();
         process::end_on_signals(ending.clone(), process::Hangup::Ends)?;
@@ -38,9 +60,9 @@ pub(super) fn run(client: &Client, args: &WatchArgs, output: Output) -> Result<(
 }
 
 /// On a thread of its own, until `stop` is cancelled: for the shell, which reads its next line meanwhile.
-pub(super) fn spawn(client: &Client, args: &WatchArgs, output: Output) -> CancellationToken {
+pub(super) fn spawn(client: &Client, what: impl Into<Followed>, output: Output) -> CancellationToken {
     let stop = CancellationToken::new();
-    let (mut watching, stopped) = (Watching::new(client.clone(), args, output), stop.clone());
+    let (mut watching, stopped) = (Watching::new(client.clone(), what.into(), output), stop.clone());
     std::thread::spawn(move || {
         if let Err(failure) = watching.run(&stopped) {
             failure.report(output.json);
@@ -52,7 +74,7 @@ pub(super) fn spawn(client: &Client, args: &WatchArgs, output: Output) -> Cancel
 /// What goes on from one connection to the next.
 struct Watching {
     client: Client,
-    prefix: String,
+    route: String,
     /// After what was written last.
     cursor: Option<String>,
     output: Output,
@@ -74,9 +96,8 @@ enum Lost {
 }
 
 impl Watching {
-    fn new(client: Client, args: &WatchArgs, output: Output) -> Self {
-        let prefix = encoded(args.prefix.as_encoded_bytes());
-        Self { client, prefix, cursor: args.after.clone(), output }
+    fn new(client: Client, what: Followed, output: Output) -> Self {
+        Self { client, route: what.route, cursor: what.after, output }
     }
 
     /// A node that cannot be reached at first is a failure; one that goes away is waited for.
@@ -108,9 +129,8 @@ impl Watching {
 
     /// The lines of an answer, as a thread of its own reads them: only so can silence be noticed.
     fn connect(&self) -> Result<Receiver<std::io::Result<String>>, Failure> {
-        let after =
-            self.cursor.as_ref().map_or_else(String::new, |cursor| format!("&after={}", encoded(cursor.as_bytes())));
-        let response = self.client.get(&format!("/v1/watch?prefix={}{after}", self.prefix))?;
+        let after = encoded(self.cursor.as_deref().unwrap_or_default().as_bytes());
+        let response = self.client.get(&format!("{}{after}", self.route))?;
         if response.status() == ureq::http::StatusCode::BAD_REQUEST {
             return Err(self.client.refused(response).into_usage());
         }
@@ -184,6 +204,11 @@ struct Shown {
     text: Option<String>,
     value_base64: Option<String>,
     reason: Option<String>,
+    /// Of messages,
+    dot: Option<String>,
+    context: Option<Value>,
+    /// and of those that were missed.
+    count: Option<u64>,
 }
 
 /// `null` is a value here, not the absence of one.
@@ -196,8 +221,13 @@ impl Shown {
         if let Some(reason) = &self.reason {
             return format!("{event} ({reason}): some changes are not known here; list what there is");
         }
+        if let Some(count) = self.count {
+            return format!("{event} {count}: so many messages cannot be had any more");
+        }
         let base64 = |text: &Option<String>| text.as_ref().and_then(|text| STANDARD.decode(text).ok());
+        let message = self.context.as_ref().and(self.dot.clone()).map(String::into_bytes);
         let key = self.key.as_ref().map(|key| key.clone().into_bytes()).or_else(|| base64(&self.key_base64));
+        let key = key.or(message);
         let text = self.value.as_ref().map(|json| json.get().to_owned()).or_else(|| self.text.clone());
         let value = text.map(String::into_bytes).or_else(|| base64(&self.value_base64));
         let key = printable(&key.unwrap_or_default());
@@ -217,6 +247,8 @@ mod tests {
         assert_eq!(line("put", r#"{"key_base64":"/w==","value_base64":"/g=="}"#), "put \\xff \\xfe");
         assert_eq!(line("put", r#"{"key":"k","value":null}"#), "put k null");
         assert_eq!(line("delete", r#"{"key":"k","dot":"d"}"#), "delete k");
+        assert_eq!(line("message", r#"{"dot":"d:1","context":{"d":1},"text":"hi"}"#), "message d:1 hi");
+        assert!(line("missed", r#"{"count":3}"#).starts_with("missed 3: "));
         assert_eq!(line("expired", r#"{"key":"k","expires":7}"#), "expired k");
         assert!(line("resync", r#"{"reason":"truncated"}"#).starts_with("resync (truncated): "));
     }

@@ -167,7 +167,9 @@ impl OrMap {
         }
         for (dot, deadline) in expired {
             self.truncated.extend_to(dot);
-            self.forgotten_ms = self.forgotten_ms.max(deadline);
+            if entry.key.section == Section::Usr {
+                self.forgotten_ms = self.forgotten_ms.max(deadline);
+            }
         }
         dropped
     }

@@ -42,7 +42,7 @@ pub struct OrMap {
     pub(super) context: CausalContext,
     /// `T`: for each replica the highest dot of a tombstone (or expired register) that is no longer to be had here.
     pub(super) truncated: CausalContext,
-    /// No register of a later deadline has been forgotten: see [`forgotten_ms`](Self::forgotten_ms).
+    /// No register of a user's key with a later deadline has been forgotten: see [`forgotten_ms`](Self::forgotten_ms).
     pub(super) forgotten_ms: u64,
     pub(super) clock: Clock,
     pub(super) table: Table,

@@ -2,7 +2,7 @@
 //! however early this happens; only the next sync with a replica that missed it costs more.
 
 use super::stored::{LocalDot, Stored};
-use super::{Dot, Key, OrMap};
+use super::{Dot, Key, OrMap, Section};
 use std::collections::BTreeSet;
 
 type Dated = BTreeSet<(u64, LocalDot)>;
@@ -73,8 +73,8 @@ impl OrMap {
 
     fn drop_register(&mut self, dot: LocalDot) {
         let Some(slot) = self.index.slot_of(dot) else { return };
+        let Key { section, bytes } = self.table.key(slot);
         if self.journals.is_some() {
-            let Key { section, bytes } = self.table.key(slot);
             let key = bytes.to_vec();
             let key = Key { section, bytes: &key };
             self.touch(self.table.place(key), key);
@@ -83,7 +83,9 @@ impl OrMap {
         self.truncated.extend_to(named);
         let of_dot = self.table.registers(slot).find(|stored| stored.dot() == dot);
         let deadline = of_dot.and_then(|stored| stored.register().deadline);
-        self.forgotten_ms = self.forgotten_ms.max(deadline.unwrap_or_default());
+        if section == Section::Usr {
+            self.forgotten_ms = self.forgotten_ms.max(deadline.unwrap_or_default());
+        }
         self.detach(slot);
         let mut kept: Vec<Stored> = self.table.registers(slot).filter(|r| r.dot() != dot).cloned().collect();
         if kept.is_empty() {

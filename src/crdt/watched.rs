@@ -139,7 +139,7 @@ impl OrMap {
         (shown.dot == dying.dot).then(|| Showing { cause: Cause::Expired, ..self.showing(dying.key, dying.deadline) })
     }
 
-    /// The time, in milliseconds since 1970, through which registers may have been forgotten whose deadline has passed:
+    /// The time, in milliseconds since 1970, through which registers of users' keys may have been forgotten whose deadline has passed:
     /// somebody who does not know of all that has expired until then cannot be told from here.
     pub fn forgotten_ms(&self) -> u64 {
         self.forgotten_ms

@@ -4,7 +4,8 @@
 //! | file | |
 //! | --- | --- |
 //! | `request`, `error`, `values`, `duration`, `lines` | what routes share: how things are read and told |
-//! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health`, `watch` | the routes |
+//! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health`, `watch`, `events` | the routes |
+//! | `sse` | answers that go on, event by event |
 //! | `session` | what a client has seen, as a token |
 //! | `routes` | the table of them all, which `openapi.json` documents |
 //! | `kvs`, `cache`, `compat` | routes for clients of other programs, where the settings ask for them |
@@ -19,6 +20,7 @@ mod compat;
 mod diff;
 pub(crate) mod duration;
 mod error;
+mod events;
 mod health;
 mod kvs;
 mod lines;
@@ -27,6 +29,7 @@ mod request;
 mod routes;
 mod server;
 mod session;
+mod sse;
 mod transfer;
 pub(crate) mod values;
 mod watch;

@@ -1,7 +1,7 @@
 //! Which routes there are: one table, of which the router is built and to which `openapi.json` is held equal. Not
 //! responsible for what they answer.
 
-use super::{App, checkpoint, cluster, diff, health, reading, transfer, watch, writing};
+use super::{App, checkpoint, cluster, diff, events, health, reading, transfer, watch, writing};
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -64,6 +64,8 @@ pub(super) fn all() -> Vec<Route> {
         at_once("/v1/leave", [Post.by(cluster::leave)]),
         stream("/v1/import", [Post.by(transfer::import)]),
         stream("/v1/watch", [Get.by(watch::watch)]),
+        at_once("/v1/broadcast", [Post.by(events::broadcast)]),
+        stream("/v1/events", [Get.by(events::events)]),
         stream("/v1/export", [Get.by(transfer::export)]),
         stream("/v1/checkpoint", [Get.by(checkpoint::checkpoint)]),
         at_once("/livez", [Get.by(health::livez)]),

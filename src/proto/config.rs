@@ -73,6 +73,8 @@ pub struct NodeConfig {
     pub graft_after: Duration,
     /// Whether it writes a record of itself: without one it is known to those only whom it meets.
     pub writes_record: bool,
+    /// How long a message that was broadcast can be had, in milliseconds.
+    pub event_ttl_ms: u64,
 }
 
 impl NodeConfig {
@@ -136,6 +138,7 @@ impl NodeConfig {
             contact_linger: Duration::from_secs(1),
             graft_after: Duration::from_millis(150),
             writes_record: true,
+            event_ttl_ms: 3_600_000,
         }
     }
 }

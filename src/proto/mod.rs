@@ -2,6 +2,7 @@
 //! and random numbers come from a seeded generator that is passed in.
 
 pub mod assembly;
+pub mod broadcast;
 pub mod codec;
 pub mod config;
 mod dial;

@@ -5,11 +5,14 @@
 //! latest, and call `handle` with [`Input::Timeout`]. Of a node whose state is kept, `node/gate.rs` has the rest of it.
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
-//! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records, `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one,
-//! `node/feed.rs` what is noted for watchers, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of
-//! the cluster, `node/diagnosis.rs` how it differs from another node, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
+//! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
+//! `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one, `node/feed.rs` what is noted for watchers,
+//! `node/broadcast.rs` messages, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for,
+//! `node/http_view.rs` what they see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/offline.rs`
+//! and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
+mod broadcast;
 mod diagnosis;
 mod feed;
 mod gate;
@@ -25,6 +28,7 @@ mod spread;
 mod view;
 
 use super::assembly::Assembly;
+use super::broadcast::Delivery;
 use super::codec::{self, Compressor};
 use super::config::NodeConfig;
 use super::dial::DialTable;
@@ -38,13 +42,12 @@ use super::membership::{Contact, Members, View};
 use super::message::{Begin, Message};
 use super::reconcile::Reconciled;
 use super::time::{Instant, Now};
-use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId};
+use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId, Section};
 use boots::Boots;
 use bytes::Bytes;
 use gate::Gate;
 use hold::Holding;
 use http_view::Unanswered;
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::error;
@@ -181,12 +184,6 @@ pub struct LinkInfo {
     pub ledgers: [Ledger; 2],
 }
 
-/// Two processes that draw the same number at their start have different ids.
-fn seed(config: &NodeConfig) -> u64 {
-    let id = u128::from_be_bytes(*config.replica.as_bytes());
-    config.boot ^ (id as u64) ^ ((id >> 64) as u64)
-}
-
 /// One node: the map, its links, and what is under way.
 #[derive(Debug)]
 pub struct Node {
@@ -206,6 +203,7 @@ pub struct Node {
     /// Disconnected by hand.
     offline: bool,
     feed: Feed,
+    broadcasts: Delivery,
     outputs: VecDeque<Output>,
     /// Of a node whose state is kept.
     gate: Option<Gate>,
@@ -270,10 +268,11 @@ impl Node {
             holding: Holding::default(),
             view: View::new(config.view),
             overlay: Overlay::new(now.instant),
-            rng: StdRng::seed_from_u64(seed(&config)),
+            rng: view::rng(&config),
             unanswered: BTreeMap::new(),
             offline: false,
             feed: Feed::default(),
+            broadcasts: Delivery::new(now.wall_ms),
             outputs: VecDeque::new(),
             gate: None,
             void: (0, 0),
@@ -305,6 +304,7 @@ impl Node {
     fn started(mut self, now: Now) -> Self {
         self.map.set_time(now.wall_ms);
         self.load_members();
+        self.take_up_broadcasts();
         self.write_own_record();
         self.learn_addresses();
         self.settle();
@@ -502,6 +502,7 @@ impl Node {
                 let keep_ms = self.config.retention.keep_ms.min(self.config.keep_expired_ms);
                 self.map.truncate_expired(keep_ms, self.now.wall_ms);
             }
+            self.broadcasts.forget(&self.map, self.now.wall_ms);
         }
         self.write_down_suspects();
         self.release_held();
@@ -520,6 +521,7 @@ impl Node {
             self.learn_addresses();
         }
         self.flush_feed();
+        self.deliver();
         self.take_in_deferred();
         self.start_wanted_pulls();
         self.spread();
@@ -538,6 +540,9 @@ impl Node {
 
     fn on_change(&mut self, change: &Change) {
         self.feed.note(Key { section: change.section, bytes: &change.key }, change.dot);
+        if change.section == Section::Sys {
+            self.broadcasts.note(&change.key);
+        }
     }
 
     /// Whether there is a link to the peer, or one is coming up.

@@ -34,6 +34,10 @@ pub(crate) enum Command {
         writes: Vec<Write>,
         reply: Reply<()>,
     },
+    Broadcast {
+        payload: Bytes,
+        reply: Reply<Outcome>,
+    },
     Delete {
         key: Bytes,
         reply: Reply<Option<Outcome>>,
@@ -111,6 +115,10 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
             let dot = node.delete(now, Key::usr(&key));
             Answered::Durable(answer(reply, dot.map(|dot| Outcome { dot, replaced: true })))
         }
+        (Command::Broadcast { payload, reply }, None) => {
+            let dot = node.broadcast(now, &payload);
+            Answered::Durable(answer(reply, Outcome { dot, replaced: false }))
+        }
         (Command::Leave { reply }, None) => {
             node.leave(now);
             Answered::Durable(answer(reply, ()))
@@ -151,7 +159,7 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
             Some(stand_in) => Answered::Durable(answer(reply, stand_in)),
             None => Answered::Already,
         },
-        (Command::Put { reply, .. }, Some(fault)) => refuse(reply, fault),
+        (Command::Put { reply, .. } | Command::Broadcast { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::PutMany { reply, .. } | Command::Leave { reply }, Some(fault)) => refuse(reply, fault),
         (Command::Delete { reply, .. }, Some(fault)) => refuse(reply, fault),
         (Command::StandIn { reply }, Some(fault)) => refuse(reply, fault),

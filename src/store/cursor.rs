@@ -1,24 +1,29 @@
-//! Where a watcher goes on from, as bytes that people keep. Not responsible for what it means: `proto::feed` is.
+//! Where a watcher or a listener goes on from, as bytes that people keep. Not responsible for what it means: `proto::feed`
+//! and `proto::broadcast` are.
 //!
 //! ```text
 //! 1 | check (4 bytes) | through_ms | n, n × (replica (8 bytes), counter) | m, m × (replica (8 bytes), counter)
+//! 2 | check (4 bytes) | n, n × (replica (16 bytes), counter, number)
 //! ```
 //!
-//! First what the watcher has been shown, then what it may have been shown beyond that. Numbers are LEB128, replicas the
-//! first half of their ids, in their order. The check is keyed with the cluster's id: a cursor of another cluster, or one
+//! Of a watcher first what it has been shown, then what it may have been shown beyond that; of a listener the last message
+//! of each sender, for it is told of them in the order of their counters. Numbers are LEB128, replicas of a watcher
+//! the first half of their ids, in their order. The check is keyed with the cluster's id: a cursor of another cluster, or one
 //! that was changed by mistake, is refused.
 
 use crate::Error;
 use crate::crdt::{CausalContext, Dot, ReplicaId};
+use crate::proto::broadcast::Told;
 use crate::proto::feed::Seen;
 use bytes::Bytes;
 use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
 
 const VERSION: u8 = 1;
+const OF_LISTENER: u8 = 2;
 const HEADER_BYTES: usize = 5;
 
-/// Where a watcher goes on from, at any node of the cluster. Opaque.
+/// Where a watcher, or a listener, goes on from, at any node of the cluster. Opaque.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     bytes: Bytes,
@@ -47,7 +52,8 @@ impl Cursor {
     ///
     /// [`Error::BadCursor`] if it is none. Whether it is of this cluster is looked at when it is used.
     pub fn decode(bytes: &[u8]) -> Result<Self, Error> {
-        Said::read(bytes).ok_or(Error::BadCursor)?;
+        let is_one = Said::read(bytes).is_some() || read_told(bytes).is_some();
+        is_one.then_some(()).ok_or(Error::BadCursor)?;
         Ok(Self { bytes: Bytes::copy_from_slice(bytes) })
     }
 
@@ -60,6 +66,28 @@ impl Cursor {
         let check = check(&bytes[HEADER_BYTES..], cluster);
         bytes[1..HEADER_BYTES].copy_from_slice(&check);
         Self { bytes: bytes.into() }
+    }
+
+    /// After what a listener was told.
+    pub(super) fn of_told(told: &Told, cluster: &[u8; 16]) -> Self {
+        let mut bytes = vec![OF_LISTENER; HEADER_BYTES];
+        write_number(&mut bytes, told.len() as u64);
+        for (sender, (counter, number)) in told {
+            bytes.extend_from_slice(sender.as_bytes());
+            write_number(&mut bytes, *counter);
+            write_number(&mut bytes, *number);
+        }
+        let check = check_of_listener(&bytes[HEADER_BYTES..], cluster);
+        bytes[1..HEADER_BYTES].copy_from_slice(&check);
+        Self { bytes: bytes.into() }
+    }
+
+    /// What a listener was told.
+    pub(super) fn told(&self, cluster: &[u8; 16]) -> Result<Told, Error> {
+        if self.bytes[1..HEADER_BYTES] != check_of_listener(&self.bytes[HEADER_BYTES..], cluster) {
+            return Err(Error::BadCursor);
+        }
+        read_told(&self.bytes).ok_or(Error::BadCursor)
     }
 
     /// What it says at a node whose context is `known`; a replica that this node has not heard of stays one.
@@ -100,6 +128,27 @@ fn half(id: ReplicaId) -> u64 {
 fn check(payload: &[u8], cluster: &[u8; 16]) -> [u8; 4] {
     let hash = SipHasher13::new_with_key(cluster).hash(payload).to_le_bytes();
     [hash[0], hash[1], hash[2], hash[3]]
+}
+
+/// The kind is in it, for the two look alike.
+fn check_of_listener(payload: &[u8], cluster: &[u8; 16]) -> [u8; 4] {
+    check(&[&[OF_LISTENER], payload].concat(), cluster)
+}
+
+fn read_told(bytes: &[u8]) -> Option<Told> {
+    let mut rest = bytes.strip_prefix(&[OF_LISTENER])?.get(HEADER_BYTES - 1..)?;
+    let count = read_number(&mut rest)?;
+    let mut told = Told::new();
+    for _ in 0..count {
+        let (sender, after) = rest.split_first_chunk::<16>()?;
+        rest = after;
+        let (sender, last) = (ReplicaId::from_bytes(*sender), (read_number(&mut rest)?, read_number(&mut rest)?));
+        if told.last_key_value().is_some_and(|(before, _)| *before >= sender) {
+            return None;
+        }
+        told.insert(sender, last);
+    }
+    rest.is_empty().then_some(told)
 }
 
 fn write_context(out: &mut Vec<u8>, context: &CausalContext) {
@@ -190,6 +239,23 @@ mod tests {
             assert!(Cursor::decode(&bytes[..at]).is_err(), "{at} bytes");
         }
         assert!(Cursor::decode(&[&bytes[..], &[0]].concat()).is_err());
+    }
+
+    #[test]
+    fn a_listener_s_is_another_than_a_watcher_s() {
+        let told: Told = [(ReplicaId::from(1), (3, 2)), (ReplicaId::from(1 << 100), (u64::MAX, 1))].into();
+        let cursor = Cursor::of_told(&told, &CLUSTER);
+        let bytes = cursor.encode();
+        let read = Cursor::decode(&bytes).expect("a cursor");
+        assert_eq!(read.told(&CLUSTER).expect("of this cluster"), told);
+        assert!(read.seen(&CLUSTER, &CausalContext::new()).is_err() && read.told(&[8; 16]).is_err());
+        assert!(Cursor::of(&seen(), &CLUSTER).told(&CLUSTER).is_err());
+        for at in 0..bytes.len() {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= 1;
+            assert!(Cursor::decode(&changed).and_then(|cursor| cursor.told(&CLUSTER)).is_err(), "byte {at}");
+            assert!(Cursor::decode(&bytes[..at]).is_err(), "{at} bytes");
+        }
     }
 
     #[test]

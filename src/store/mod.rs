@@ -7,12 +7,14 @@
 //! | `writing`, `reading` | keys and values, in both sections |
 //! | `sessions` | what a client has seen, and waiting for it |
 //! | `watching`, `cursor` | changes as they come, and where to go on from |
+//! | `events` | messages to all nodes, and those of all nodes as they come |
 //! | `compat` | what the compatibility routes need beside keys and values |
 //! | `cluster` | members, view, peers, status |
 
 mod cluster;
 mod compat;
 mod cursor;
+mod events;
 mod opening;
 mod reading;
 mod sessions;
@@ -34,6 +36,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::task::TaskTracker;
 
 pub use cursor::Cursor;
+#[cfg(feature = "cli")]
+pub(crate) use events::EventReader;
+pub use events::Events;
 pub use watching::Changes;
 #[cfg(feature = "cli")]
 pub(crate) use watching::Reader;

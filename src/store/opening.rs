@@ -116,6 +116,7 @@ fn node_config(
     node.retention.count_max = config.tombstone_count;
     node.link_settle = config.link_settle;
     node.view = config.view;
+    node.event_ttl_ms = millis(config.event_ttl);
     node.drift_ms = millis(config.clock_drift);
     node
 }

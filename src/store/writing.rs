@@ -78,7 +78,7 @@ impl Store {
         }
     }
 
-    fn written(&self, outcome: Outcome) -> Written {
+    pub(super) fn written(&self, outcome: Outcome) -> Written {
         Written { dot: outcome.dot, session: self.session(), replaced: outcome.replaced }
     }
 }

@@ -8,7 +8,7 @@
 //! `disk` is a disk that loses what was not synced, `kept` nodes whose state is on one: `crashes` has the seeded runs of
 //! power cuts and disks that fail, `clients` looks at what sessions rely on in them, `storage` has their named stories,
 //! and `clones` those of a disk that was copied. `watching` puts watchers into the same runs. `sessions` is about what a
-//! node does for one.
+//! node does for one, `broadcasts` about messages to all nodes.
 //!
 //! Each failure prints its seed: `TIDINGS_SEED=n cargo test --test sim NAME -- --nocapture` tells that run's story.
 //! `TIDINGS_RUNS=n` sets how many seeds each test tries.
@@ -21,6 +21,7 @@ mod look;
 mod oracle;
 
 mod away;
+mod broadcasts;
 mod clients;
 mod clones;
 mod clusters;

@@ -1,6 +1,8 @@
 //! The words of the shell: the commands of the command line, without the address. Not responsible for running them.
 
-use crate::cli::args::{AddArgs, GetArgs, KeyArgs, ListArgs, PutArgs, RemoveArgs, WatchArgs};
+use crate::cli::args::{
+    AddArgs, BroadcastArgs, EventsArgs, GetArgs, KeyArgs, ListArgs, PutArgs, RemoveArgs, WatchArgs,
+};
 use crate::cli::nearest::nearest;
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -32,9 +34,17 @@ pub(super) enum ShellCommand {
         long_about = "Show changes as they come, until the next line is entered: an empty one, or the next command"
     )]
     Watch(WatchArgs),
+    /// Send a message to all nodes
+    Broadcast(BroadcastArgs),
+    /// Show the messages of all nodes as they come, until the next line is entered
+    #[command(
+        long_about = "Show the messages of all nodes as they come, until the next line is entered: an empty one, or the next command"
+    )]
+    Events(EventsArgs),
     /// Show the peers of this node
     Show,
     /// Dial a peer from now on
+    #[command(visible_alias = "join")]
     Add(AddArgs),
     /// Close the link to a peer, and bar it here
     Remove(RemoveArgs),
@@ -44,6 +54,8 @@ pub(super) enum ShellCommand {
     View,
     /// Show this node's counters and links
     Status,
+    /// Take this node out of its cluster, and end it
+    Leave,
     /// Go to another node of the demo
     Use {
         /// Its number
@@ -66,12 +78,14 @@ pub(super) enum ShellCommand {
 
 /// Commands that only a demo has.
 const OF_DEMO: [&str; 3] = ["use", "cut", "heal"];
+/// Other names of commands.
+const ALIASES: [&str; 2] = ["join", "quit"];
 
 impl ShellCommand {
     /// What the words say; else what to show instead: the mistake, or the help for a command that there is not.
     pub(super) fn parse(words: &[String], demo: bool) -> Result<Self, String> {
         let name = words.first().map_or("", String::as_str);
-        if !names(demo).any(|known| known == name) && name != "quit" {
+        if !names(demo).any(|known| known == name) && !ALIASES.contains(&name) {
             let known: Vec<String> = names(demo).collect();
             let meant = nearest(name, known.iter().map(String::as_str));
             let meant = meant.map(|known| format!("; did you mean {known:?}?")).unwrap_or_default();
@@ -86,7 +100,7 @@ pub(super) fn help(demo: bool) -> String {
     let command = Line::command();
     let line = |name: String| {
         let about = command.find_subcommand(&name).and_then(|c| c.get_about()).map(ToString::to_string);
-        format!("  {name:<8} {}", about.unwrap_or_default())
+        format!("  {name:<9} {}", about.unwrap_or_default())
     };
     let lines: Vec<_> = names(demo).map(line).collect();
     format!("Commands; words in quotes may hold spaces:\n{}", lines.join("\n"))
@@ -125,7 +139,21 @@ mod tests {
     fn the_commands_of_the_manual_are_there_and_no_others() {
         let names: Vec<_> = names(false).collect();
         let manual = [
-            "help", "put", "get", "delete", "list", "watch", "show", "add", "remove", "members", "view", "status",
+            "help",
+            "put",
+            "get",
+            "delete",
+            "list",
+            "watch",
+            "broadcast",
+            "events",
+            "show",
+            "add",
+            "remove",
+            "members",
+            "view",
+            "status",
+            "leave",
             "exit",
         ];
         assert_eq!(names, manual);
@@ -136,7 +164,7 @@ mod tests {
     #[test]
     fn an_unknown_command_shows_the_help() {
         let shown = parse(&["frobnicate"], false).expect_err("unknown");
-        assert!(shown.starts_with("unknown command \"frobnicate\"") && shown.contains("\n  put      Write a value"));
+        assert!(shown.starts_with("unknown command \"frobnicate\"") && shown.contains("\n  put       Write a value"));
     }
 
     #[test]

@@ -134,12 +134,18 @@ impl Shell {
                 self.watching = Some(watch::spawn(client, args, output).drop_guard());
                 Ok(())
             }
+            ShellCommand::Broadcast(args) => keys::broadcast(client, args, output),
+            ShellCommand::Events(args) => {
+                self.watching = Some(watch::spawn(client, args, output).drop_guard());
+                Ok(())
+            }
             ShellCommand::Show => cluster::peers(client, output),
             ShellCommand::Add(args) => cluster::add_peer(client, &args.address, output),
             ShellCommand::Remove(args) => cluster::remove_peer(client, &args.peer, output),
             ShellCommand::Members => cluster::members(client, output),
             ShellCommand::View => cluster::view(client, output),
             ShellCommand::Status => cluster::status(client, output),
+            ShellCommand::Leave => cluster::leave(client, output),
             ShellCommand::Use { node } => self.go_to(*node),
             ShellCommand::Cut { node } => self.switch(*node, CutSwitch::cut, "is cut"),
             ShellCommand::Heal { node } => self.switch(*node, CutSwitch::heal, "is healed"),

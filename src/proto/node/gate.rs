@@ -188,7 +188,9 @@ impl Node {
         gate.recorder.distrust();
         gate.sealed = None;
         self.map.roll_back();
+        let durable = gate.durable;
         self.feed.roll_back(&self.map);
+        self.broadcasts.roll_back(&mut self.map, durable, now.wall_ms);
         self.outputs.clear();
         self.set_now(now);
         let links: Vec<LinkId> = self.links.keys().copied().collect();

@@ -129,7 +129,10 @@ impl Node {
 
     fn on_failed_contacts(&mut self) {
         for Failed { address, id, again } in self.overlay.take_failed(self.now.instant) {
-            id.into_iter().for_each(|id| _ = self.view.evict(id));
+            // Who asks the dead asks somebody else at once: a period for each of them would be long.
+            if id.is_some_and(|id| self.view.evict(id)) {
+                self.overlay.shuffle_at = self.now.instant;
+            }
             if again {
                 self.contact(&address, id, Ask::Passing);
                 continue;

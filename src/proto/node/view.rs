@@ -3,8 +3,17 @@
 
 use super::Node;
 use crate::crdt::ReplicaId;
+use crate::proto::config::NodeConfig;
 use crate::proto::membership::{Contact, Descriptor};
 use crate::proto::message::Hello;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+/// What is drawn. Two processes that draw the same number at their start have different ids.
+pub(super) fn rng(config: &NodeConfig) -> StdRng {
+    let id = u128::from_be_bytes(*config.replica.as_bytes());
+    StdRng::seed_from_u64(config.boot ^ (id as u64) ^ ((id >> 64) as u64))
+}
 
 impl Node {
     /// The peers that it could ask now, in the order of their ids.
