@@ -140,11 +140,11 @@ fn the_policies_differ_as_the_paper_found() {
         assert!(deviations.is_sorted() && deviations[0] < 5.5, "the swapper is more even than chance: {deviations:?}");
         let clusterings = [&swapper, &default, &blind, &healer].map(|row| row.clustering);
         assert!(clusterings.is_sorted(), "the healer's neighbours know one another: {clusterings:?}");
-        for on_failure in 0..ON_FAILURE.len() {
+        for (on_failure, rule) in ON_FAILURE.iter().enumerate() {
             let after_ten = [&healer, &default, &swapper, &blind].map(|row| row.dead[on_failure][10]);
             assert!(after_ten.is_sorted(), "the healer forgets the dead first, and blind last: {after_ten:?}");
             let healed = [&healer, &default].map(|row| row.healed(on_failure));
-            assert!(healed.iter().all(|cycles| *cycles <= 15), "{healed:?} cycles, with {:?}", ON_FAILURE[on_failure]);
+            assert!(healed.iter().all(|cycles| *cycles <= 15), "{healed:?} cycles, with {rule:?}");
         }
         for row in [&healer, &swapper, &default, &blind] {
             assert_eq!(row.cut_off, [0.0, 0.0], "{}: the living are one network", row.name);
