@@ -176,6 +176,8 @@ pub struct LinkInfo {
     pub address: String,
     /// How it is used.
     pub mode: LinkMode,
+    /// Whether it is to stay: in a large cluster others are only made to meet.
+    pub active: bool,
     /// How many dots the peer is not known to have.
     pub lag: u64,
     /// When something was last heard on it.

@@ -444,6 +444,7 @@ impl Node {
             id: state.identity,
             address: state.hello.as_ref().map(|hello| hello.address.clone()).unwrap_or_default(),
             mode: state.mode(),
+            active: state.role == Role::Active,
             lag: state.known.as_ref().map_or(0, |known| self.map.context().count_missing_from(known)),
             last_heard: state.last_heard,
             ledgers: [state.sent, state.received],

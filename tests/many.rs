@@ -1,0 +1,241 @@
+//! Stories of clusters in which not everybody is linked to everybody, and of long times, in the simulator. Not responsible for
+//! few nodes at each step: `sim` is; nor for random faults: `simulate` is.
+#![cfg(feature = "cli")]
+
+use std::collections::BTreeSet;
+use tidings::ReplicaId;
+use tidings::proto::membership::MemberState;
+use tidings::proto::node::Node;
+use tidings::simulate::{Cluster, Joins, Network, Settings};
+
+const SECOND: u64 = 1_000_000;
+const HOUR: u64 = 3_600 * SECOND;
+
+fn local() -> Network {
+    Network { latency_us: (200, 2_000), jitter_us: 100, ..Network::default() }
+}
+
+/// All join through the first.
+fn cluster(nodes: usize, seed: u64) -> Cluster {
+    Cluster::new(Settings { nodes, seed, network: local(), joins: Joins::First, ..Settings::default() })
+}
+
+fn node(cluster: &Cluster, who: usize) -> &Node {
+    cluster.node(who).expect("it runs")
+}
+
+fn id(cluster: &Cluster, who: usize) -> ReplicaId {
+    node(cluster, who).map().id()
+}
+
+fn active(node: &Node) -> Vec<ReplicaId> {
+    node.links().iter().filter(|link| link.active).map(|link| link.id).collect()
+}
+
+/// How many nodes are reached from the first of those that are up, over active links.
+fn connected(cluster: &Cluster) -> usize {
+    let up = cluster.up();
+    let number = |id: ReplicaId| up.iter().copied().find(|&who| node(cluster, who).map().id() == id);
+    let (mut reached, mut next) = (BTreeSet::new(), vec![up[0]]);
+    while let Some(who) = next.pop() {
+        if reached.insert(who) {
+            next.extend(active(node(cluster, who)).into_iter().filter_map(number));
+        }
+    }
+    reached.len()
+}
+
+fn state(cluster: &Cluster, at: usize, of: ReplicaId) -> Option<MemberState> {
+    node(cluster, at).members().into_iter().find(|member| member.id == of).map(|member| member.record.state)
+}
+
+fn demand_agreement(cluster: &mut Cluster, seconds: u64) {
+    let took = cluster.run_until_converged(seconds * SECOND);
+    assert!(took.is_some(), "{:?}", cluster.check());
+    cluster.check().unwrap_or_else(|what| panic!("{what}"));
+}
+
+#[test]
+fn forty_nodes_join_through_one_and_keep_few_links() {
+    let mut cluster = cluster(40, 1);
+    cluster.run_for(30 * SECOND);
+    demand_agreement(&mut cluster, 10);
+    for who in cluster.up() {
+        let links = active(node(&cluster, who)).len();
+        assert!((4..=6).contains(&links), "node {who} has {links} active links");
+        assert_eq!(node(&cluster, who).members().len(), 40);
+        assert!(node(&cluster, who).view().len() >= 20, "a view of {}", node(&cluster, who).view().len());
+    }
+    // Both ends count the same links.
+    for who in cluster.up() {
+        for peer in active(node(&cluster, who)) {
+            let other = cluster.up().into_iter().find(|&other| id(&cluster, other) == peer).expect("it runs");
+            assert!(
+                active(node(&cluster, other)).contains(&id(&cluster, who)),
+                "{who} counts {other}, and not the other way"
+            );
+        }
+    }
+    assert_eq!(connected(&cluster), 40);
+    let before = cluster.figures();
+    (0..20).for_each(|key| {
+        cluster.put(key, key, 64).expect("it runs");
+        cluster.run_for(SECOND);
+    });
+    demand_agreement(&mut cluster, 10);
+    let copies = cluster.figures().since(&before).total().copies();
+    assert!(copies < 1.0, "{copies} copies beyond the first");
+}
+
+#[test]
+fn when_half_of_them_crash_the_rest_is_whole_again_and_knows_it() {
+    let mut cluster = cluster(40, 2);
+    cluster.run_for(40 * SECOND);
+    let gone: Vec<ReplicaId> = (20..40).map(|who| id(&cluster, who)).collect();
+    (0..20).for_each(|who| {
+        cluster.put(who, who, 64).expect("it runs");
+    });
+    cluster.run_for(SECOND);
+    (20..40).for_each(|who| cluster.crash(who));
+    cluster.run_for(60 * SECOND);
+    demand_agreement(&mut cluster, 10);
+    assert_eq!(connected(&cluster), 20);
+    for who in cluster.up() {
+        gone.iter().for_each(|gone| assert_eq!(state(&cluster, who, *gone), Some(MemberState::Down), "at {who}"));
+        let links = active(node(&cluster, who)).len();
+        assert!((3..=7).contains(&links), "node {who} has {links} active links");
+    }
+}
+
+/// For longer than every timeout, both halves written to, then healed without a command.
+#[test]
+fn cut_and_heal_of_many() {
+    let mut cluster = cluster(40, 3);
+    cluster.run_for(60 * SECOND);
+    let halves: [Vec<usize>; 2] = [(0..20).collect(), (20..40).collect()];
+    cluster.cut(&halves[0], &halves[1], true);
+    cluster.run_for(100 * SECOND);
+    let other = id(&cluster, 30);
+    assert_eq!(state(&cluster, 3, other), Some(MemberState::Down));
+    for key in 0..100 {
+        cluster.put(key % 40, key, 64).expect("it runs");
+        cluster.run_for(2 * SECOND);
+    }
+    cluster.heal();
+    let anchor_period = 30;
+    cluster.run_for(2 * anchor_period * SECOND);
+    assert_eq!(connected(&cluster), 40, "one overlay after two periods");
+    demand_agreement(&mut cluster, 30);
+    for at in cluster.up() {
+        for of in cluster.up() {
+            assert_eq!(state(&cluster, at, id(&cluster, of)), Some(MemberState::Alive), "of {of} at {at}");
+        }
+    }
+}
+
+/// A slow or paused node comes back, and takes back what was said of it.
+#[test]
+fn who_was_silent_refutes() {
+    let mut cluster = cluster(12, 4);
+    cluster.run_for(30 * SECOND);
+    let silent = id(&cluster, 7);
+    cluster.put(7, 0, 64).expect("it runs");
+    let others: Vec<usize> = (0..12).filter(|who| *who != 7).collect();
+    cluster.cut(&[7], &others, true);
+    cluster.run_for(3 * SECOND);
+    assert_ne!(state(&cluster, 0, silent), Some(MemberState::Alive), "nothing was heard of it for 3 s");
+    cluster.run_for(10 * SECOND);
+    assert_eq!(state(&cluster, 0, silent), Some(MemberState::Down));
+    cluster.heal();
+    cluster.run_for(35 * SECOND);
+    assert_eq!(state(&cluster, 0, silent), Some(MemberState::Alive));
+    demand_agreement(&mut cluster, 10);
+}
+
+/// A member dies and is forgotten; then one comes back that was away all the time, and still has its record.
+#[test]
+fn ghost_member() {
+    let mut settings =
+        Settings { nodes: 5, seed: 5, network: local(), joins: Joins::All, kept: true, ..Settings::default() };
+    settings.template.forget_member_ms = 20_000;
+    settings.template.keep_expired_ms = 10_000;
+    let mut cluster = Cluster::new(settings);
+    cluster.run_for(10 * SECOND);
+    let ghost = id(&cluster, 3);
+    cluster.crash(4);
+    cluster.run_for(SECOND);
+    cluster.crash(3);
+    cluster.run_for(10 * SECOND);
+    assert_eq!(state(&cluster, 0, ghost), Some(MemberState::Down));
+    cluster.run_for(60 * SECOND);
+    assert_eq!(state(&cluster, 0, ghost), None, "it is forgotten");
+    cluster.restart(4);
+    cluster.run_for(SECOND / 1000);
+    assert_eq!(state(&cluster, 4, ghost), Some(MemberState::Alive), "the other has not heard of it yet");
+    cluster.run_for(20 * SECOND);
+    for at in [0, 1, 2, 4] {
+        assert_eq!(state(&cluster, at, ghost), None, "it is back at {at}");
+    }
+    demand_agreement(&mut cluster, 10);
+}
+
+/// What went wrong elsewhere: 6,000 members for 400 nodes.
+#[test]
+fn restart_storm() {
+    let mut settings =
+        Settings { nodes: 6, seed: 6, network: local(), joins: Joins::All, kept: true, ..Settings::default() };
+    settings.template.forget_member_ms = 120_000;
+    let mut cluster = Cluster::new(settings);
+    cluster.run_for(10 * SECOND);
+    for round in 0..500 {
+        let who = round % 6;
+        cluster.crash(who);
+        cluster.run_for((round as u64 % 5) * SECOND);
+        cluster.restart(who);
+        cluster.run_for(10 * SECOND);
+    }
+    cluster.run_for(30 * SECOND);
+    demand_agreement(&mut cluster, 10);
+    for who in cluster.up() {
+        assert_eq!(node(&cluster, who).members().len(), 6);
+        assert_eq!(node(&cluster, who).map().context().iter().count(), 6, "nobody became another replica");
+        assert_eq!(active(node(&cluster, who)).len(), 5);
+    }
+    assert!(cluster.figures().links_max <= 20, "{} links at once", cluster.figures().links_max);
+}
+
+/// One node and nobody else, writing for a day.
+#[test]
+fn lone_node() {
+    let mut cluster = cluster(1, 7);
+    cluster.run_for(SECOND);
+    for key in 0..24 * 60 {
+        cluster.put(0, key % 100, 64).expect("it runs");
+        cluster.run_for(60 * SECOND);
+    }
+    assert_eq!(node(&cluster, 0).map().counts().keys, 101, "its keys and its own record");
+    let counts = cluster.figures().total();
+    assert_eq!((counts.frames, counts.connections), (0, 0));
+}
+
+/// Nothing is written for a day: bytes for each node in frames, beside what keeps connections alive.
+#[test]
+fn idle_day() {
+    let quiet = |nodes: usize, hours: u64| {
+        let mut cluster = cluster(nodes, 8);
+        cluster.run_for(300 * SECOND);
+        let before = cluster.figures();
+        cluster.run_for(hours * HOUR);
+        let frames = cluster.figures().since(&before).total();
+        let day = 24.0 / hours as f64 / nodes as f64;
+        eprintln!(
+            "{nodes} nodes: {:.0} B a node and day, {:.1} connections",
+            frames.sent_bytes as f64 * day,
+            frames.connections as f64 * day
+        );
+        frames.sent_bytes as f64 * day
+    };
+    let (few, many) = (quiet(9, 24), quiet(60, 6));
+    assert!(few < 1_000_000.0, "{few} bytes");
+    assert!(many < 3_000_000.0, "{many} bytes");
+}
