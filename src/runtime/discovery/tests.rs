@@ -128,7 +128,8 @@ async fn a_name_with_three_addresses_one_of_them_dead_which_then_change() {
     cluster.zone.set(NAME, &[dead, a.listen_addr(), b.listen_addr()]);
     let node = cluster.open(&[NAME], None).await;
     eventually("both that live are linked", || is_linked(&node, &a) && is_linked(&node, &b)).await;
-    assert!(dials(&node, dead) && node.ready().is_ok());
+    assert!(dials(&node, dead), "it is tried");
+    eventually("it has synced", || node.ready().is_ok()).await;
     cluster.zone.set(NAME, &[b.listen_addr(), c.listen_addr(), later]);
     eventually("the new one is linked", || is_linked(&node, &c)).await;
     eventually("the dead one is released", || !dials(&node, dead) && dials(&node, later)).await;
