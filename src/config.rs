@@ -3,9 +3,11 @@
 
 use crate::Error;
 use crate::proto::membership::ViewConfig;
+use crate::runtime::discovery::{Resolver, SystemResolver};
 use crate::runtime::net::{Secret, Transport, UploadLimits};
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where a store keeps what must outlive its process.
@@ -31,6 +33,14 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// How often names are looked up.
+    pub(crate) const fn lookup_every(self) -> Duration {
+        match self {
+            Self::Lan => Duration::from_secs(30),
+            Self::Metered => Duration::from_secs(300),
+        }
+    }
+
     /// How its links behave.
     pub(crate) const fn transport(self) -> Transport {
         match self {
@@ -66,6 +76,8 @@ pub struct Config {
     pub(crate) advertise: Option<String>,
     pub(crate) http: Option<String>,
     pub(crate) join: Vec<String>,
+    pub(crate) lookup_every: Option<Duration>,
+    pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) secret: Secret,
     pub(crate) key_bytes_max: usize,
     pub(crate) value_bytes_max: usize,
@@ -91,6 +103,7 @@ pub struct ConfigBuilder {
     advertise: Option<String>,
     http: Option<String>,
     join: Vec<String>,
+    lookup_every: Option<Duration>,
     secret: Option<Secret>,
     key_bytes_max: usize,
     value_bytes_max: usize,
@@ -120,6 +133,9 @@ impl Config {
     /// How long a message that was broadcast can be had unless told otherwise.
     pub const EVENT_TTL_DEFAULT: Duration = Duration::from_secs(3_600);
 
+    /// No name may be looked up more often.
+    pub const LOOKUP_EVERY_FLOOR: Duration = Duration::from_millis(100);
+
     /// No key may be allowed to be longer than this: a key must fit into a frame with room to spare.
     pub const KEY_BYTES_CEILING: usize = crate::Key::BYTES_MAX;
 
@@ -139,6 +155,7 @@ impl Config {
             advertise: None,
             http: None,
             join: Vec::new(),
+            lookup_every: None,
             secret: None,
             key_bytes_max: 1_024,
             value_bytes_max: 1024 * 1024,
@@ -195,9 +212,16 @@ impl ConfigBuilder {
         self
     }
 
-    /// Nodes to dial, `HOST:PORT` each; every address behind a host name. Own addresses are skipped.
+    /// Nodes to dial, `HOST:PORT` each; every address behind a host name, which is looked up again at intervals: those that
+    /// have come are dialled, those that have gone no longer. Own addresses are skipped.
     pub fn join<A: Into<String>>(mut self, addresses: impl IntoIterator<Item = A>) -> Self {
         self.join = addresses.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How often host names to join are looked up again; by default every 30 s, with the `metered` profile every 5 min.
+    pub fn lookup_every(mut self, interval: Duration) -> Self {
+        self.lookup_every = Some(interval);
         self
     }
 
@@ -308,6 +332,9 @@ impl ConfigBuilder {
             all: check_upload("upload_limit", self.upload_limit)?,
             each: check_upload("link_upload_limit", self.link_upload_limit)?,
         };
+        if self.lookup_every.is_some_and(|interval| interval < Config::LOOKUP_EVERY_FLOOR) {
+            return Err(Error::config("lookup_every", "give 100ms or more"));
+        }
         if self.event_ttl.is_zero() {
             return Err(Error::config("event_ttl", "nobody could ever have a message; give a second or more"));
         }
@@ -321,6 +348,8 @@ impl ConfigBuilder {
             advertise: self.advertise,
             http: self.http,
             join: self.join,
+            lookup_every: self.lookup_every,
+            resolver: Arc::new(SystemResolver),
             secret,
             key_bytes_max: self.key_bytes_max,
             value_bytes_max: self.value_bytes_max,
@@ -439,6 +468,7 @@ mod tests {
         let few = "upload_limit: 999 bytes a second are too few for a handshake; give 1000 or more, or 0 for no limit";
         assert_eq!(refusal(builder().upload_limit(999)), few);
         assert!(refusal(builder().link_upload_limit(1)).starts_with("link_upload_limit: "));
+        assert!(refusal(builder().lookup_every(Duration::ZERO)).starts_with("lookup_every: "));
         assert!(refusal(builder().event_ttl(Duration::ZERO)).starts_with("event_ttl: "));
         assert!(refusal(builder().keep_alive(Duration::from_secs(2))).starts_with("keep_alive: "));
         assert!(refusal(builder().idle_timeout(Duration::from_millis(499))).starts_with("idle_timeout: "));

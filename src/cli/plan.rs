@@ -106,6 +106,7 @@ fn config(
     for (name, said, set) in [
         ("keep_alive", &settings.keep_alive, ConfigBuilder::keep_alive as fn(ConfigBuilder, Duration) -> ConfigBuilder),
         ("idle_timeout", &settings.idle_timeout, ConfigBuilder::idle_timeout),
+        ("lookup_every", &settings.lookup_every, ConfigBuilder::lookup_every),
         ("event_ttl", &settings.event_ttl, ConfigBuilder::event_ttl),
     ] {
         if let Some(text) = said {

@@ -67,6 +67,9 @@ pub(super) struct Settings {
     /// Nodes to dial, with commas between them; every address behind a host name
     #[arg(long, value_name = "HOST:PORT,…", value_delimiter = ',')]
     pub(super) join: Vec<String>,
+    /// How often host names to join are looked up again [default: the profile's, 30s or 5m]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) lookup_every: Option<String>,
     /// Where it keeps what outlives the process [default: ./tidings-data]
     #[arg(long, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
@@ -150,6 +153,7 @@ impl Settings {
             http_token_file: if access { self.http_token_file } else { below.http_token_file },
             http_allow_anonymous: if access { self.http_allow_anonymous } else { below.http_allow_anonymous },
             join: if self.join.is_empty() { below.join } else { self.join },
+            lookup_every: self.lookup_every.or(below.lookup_every),
             data_dir: if storage { self.data_dir } else { below.data_dir },
             in_memory: if storage { self.in_memory } else { below.in_memory },
             secret_file: self.secret_file.or(below.secret_file),

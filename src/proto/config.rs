@@ -22,6 +22,8 @@ pub struct NodeConfig {
     pub http: Option<String>,
     /// Addresses that it dials for as long as it runs.
     pub join: Vec<String>,
+    /// It will be told of more of them, see [`Node::rejoin`](super::node::Node::rejoin): those behind names.
+    pub joins_names: bool,
     /// Fresh writes on a link that is not idle are collected for so long. Longer saves bytes and costs latency.
     pub coalesce: Duration,
     /// What others wrote is passed on after this, unless the peer says meanwhile that it has it. Shorter than the way
@@ -114,6 +116,7 @@ impl NodeConfig {
             address: String::new(),
             http: None,
             join: Vec::new(),
+            joins_names: false,
             coalesce: Duration::from_millis(3),
             forward_after: Duration::from_millis(60),
             announce_after: Duration::from_millis(20),

@@ -35,6 +35,8 @@ pub(crate) struct Target {
     pub(crate) anchor: bool,
     /// Given by hand, to be remembered.
     pub(crate) by_hand: bool,
+    /// Given since somebody was barred: whoever answers there is let in.
+    pub(crate) lets_in: bool,
     /// Who answered there last.
     pub(crate) id: Option<ReplicaId>,
     /// It is this node's own address.
@@ -72,6 +74,7 @@ impl DialTable {
             given,
             anchor: false,
             by_hand: false,
+            lets_in: false,
             id,
             own: false,
             called: false,
@@ -97,6 +100,13 @@ impl DialTable {
     pub(crate) fn unbar(&mut self, id: ReplicaId) {
         if self.barred_ids.remove(&id) {
             self.version += 1;
+        }
+    }
+
+    /// Somebody has asked for the address at run time: a settled bar does not count there.
+    pub(crate) fn let_in(&mut self, address: &str) {
+        if let Some(target) = self.targets.get_mut(address) {
+            target.lets_in = true;
         }
     }
 
@@ -247,11 +257,14 @@ impl DialTable {
     pub(crate) fn recall(&mut self, peers: RememberedPeers, now: Instant) {
         self.barred_addresses = peers.barred_addresses.into_iter().collect();
         self.barred_ids = peers.barred_ids.into_iter().collect();
+        // Of those to join, too: only who is added again is let in.
+        self.targets.retain(|address, _| !self.barred_addresses.contains(address));
         for peer in peers.addresses {
             // No address is given up on by time alone.
             self.add(&peer.address, peer.by_hand, peer.id, now);
             if peer.by_hand {
                 self.keep(&peer.address);
+                self.let_in(&peer.address);
             } else if let Some(target) = self.targets.get_mut(&peer.address) {
                 target.anchor = true;
             }

@@ -298,7 +298,7 @@ impl Node {
             anti_entropy_turn: None,
             anti_entropy_version: 0,
             truncate_at: now.instant + config.truncate_every,
-            synced_once: config.join.is_empty(),
+            synced_once: config.join.is_empty() && !config.joins_names,
             config,
         }
     }

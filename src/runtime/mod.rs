@@ -16,6 +16,7 @@
 pub(crate) mod clock;
 pub(crate) mod command;
 mod dialing;
+pub(crate) mod discovery;
 pub(crate) mod driver;
 mod hearing;
 pub mod net;

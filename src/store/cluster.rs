@@ -90,7 +90,7 @@ impl Store {
         self.ask(|reply| Command::RemovePeer { address_or_id, reply }).await
     }
 
-    /// The addresses to join have changed: dials those added, and those dropped no longer, unless they were given by hand
+    /// The addresses to join have changed: dials those added, and all that is behind names, and those dropped no longer, unless they were given by hand
     /// or are a member's. Links that stand, stay.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Store {
     /// [`Error::InvalidConfig`], and nothing changed; or the store is closed.
     pub async fn rejoin(&self, added: Vec<String>, dropped: Vec<String>) -> Result<(), Error> {
         added.iter().try_for_each(|address| crate::config::check_address("join", address))?;
-        self.ask(|reply| Command::Rejoin { added, dropped, reply }).await
+        self.0.discovery.give(added, &dropped, &self.0.commands).await
     }
 
     /// How the node is doing.

@@ -26,6 +26,7 @@ pub use compat::Latest;
 use crate::crdt::AuditKey;
 use crate::proto::node::StandIn;
 use crate::runtime::command::{Command, Reply};
+use crate::runtime::discovery::Discovery;
 use crate::runtime::driver::Shared;
 use crate::runtime::net::CutSwitch;
 use crate::{Config, Error};
@@ -33,7 +34,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 pub use cursor::Cursor;
 #[cfg(feature = "cli")]
@@ -76,6 +77,10 @@ pub struct Store(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
+    /// What is behind the names to join,
+    discovery: Arc<Discovery>,
+    /// and the task that looks it up.
+    looking: AbortOnDropHandle<()>,
     commands: mpsc::Sender<Command>,
     version: watch::Receiver<u64>,
     tracker: TaskTracker,
@@ -149,6 +154,7 @@ impl Store {
     /// Ends the node in order: peers take what they lack, as far as half a second allows, and hear goodbye. Reads go on
     /// to show what was there. Closing again waits for the same end.
     pub async fn close(&self) {
+        self.0.looking.abort();
         // An error says that the driver has ended already.
         let _ = self.0.commands.send(Command::Close).await;
         self.0.tracker.wait().await;

@@ -7,6 +7,7 @@ use crate::proto::durable;
 use crate::proto::node::Node;
 use crate::proto::time::Now;
 use crate::runtime::clock::SystemClock;
+use crate::runtime::discovery::{Discovery, is_address};
 use crate::runtime::driver::{self, Disk};
 use crate::runtime::net::{CutSwitch, Endpoint, Identity, Transport};
 use crate::runtime::storage::{Directory, Keeper, Opened, Storage as _};
@@ -15,7 +16,7 @@ use rand::RngExt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{mpsc, watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
 /// How many commands may wait for the driver; further callers wait for room.
 const COMMANDS_MAX: usize = 1024;
@@ -39,8 +40,13 @@ pub(super) async fn open(config: Config, progress: impl FnMut(u64, u64) + Send +
     let tracker = TaskTracker::new();
     let shared = driver::spawn(node, clock, kept, endpoint, asked, version_sender, &tracker);
     tracker.close();
+    let every = config.lookup_every.unwrap_or(config.profile.lookup_every());
+    let discovery = Arc::new(Discovery::new(&config.join, config.resolver.clone(), every, listen.is_ipv4()));
+    let looking = AbortOnDropHandle::new(tokio::spawn(discovery.clone().follow(commands.downgrade())));
     Ok(Store(Arc::new(Inner {
         shared,
+        discovery,
+        looking,
         commands,
         version,
         tracker,
@@ -106,7 +112,8 @@ fn node_config(
         Profile::Metered => NodeConfig::metered(replica),
     };
     let own = |join: &&String| **join != address && **join != listen.to_string();
-    node.join = config.join.iter().filter(own).cloned().collect();
+    node.join = config.join.iter().filter(own).filter(|text| is_address(text)).cloned().collect();
+    node.joins_names = !config.join.iter().all(|text| is_address(text));
     node.boot = rand::rng().random();
     node.cluster = cluster;
     node.name = config.name.clone();

@@ -56,6 +56,8 @@ fn every_command_of_the_manual_is_there_and_explains_itself() {
         "delete",
         "list",
         "watch",
+        "broadcast",
+        "events",
         "import",
         "export",
         "members",

@@ -96,6 +96,10 @@ fn the_sender_hears_itself_once_and_so_do_the_others() {
     ben.hear(&ann);
     ben.hear(&ann);
     ann.hear(&ben);
+    let key = message_key(ben.delivery.log.get(0).expect("one").dot);
+    ben.delivery.note(&key);
+    ben.deliver();
+    assert_eq!(ben.delivery.log.next(), 1, "though it is shown again");
     assert_eq!((ann.heard(), ben.heard()), (vec!["hello".to_owned()], vec!["hello".to_owned()]));
     assert!(ann.heard().is_empty() && ben.heard().is_empty());
 }

@@ -29,7 +29,7 @@ impl Node {
             self.dials.on_answer(&address, identity, false);
         }
         // Before a hello, so that the peer does not count the link as one that was up and is lost, at each attempt.
-        let barred = self.dials.is_barred(&address, Some(identity)) && !self.is_given(&address, dialed);
+        let barred = self.dials.is_barred(&address, Some(identity)) && !self.lets_in(&address, dialed);
         let ask = if dialed { self.ask_of(&address, identity) } else { Ask::Active };
         let mut state = Link::new(address, dialed, identity, self.now.instant);
         // Of a link that was accepted the hello says what it is for.
@@ -158,7 +158,7 @@ impl Node {
         if own {
             return self.on_own_id(link, &hello);
         }
-        if self.dials.is_barred(&hello.address, Some(hello.replica)) && !self.is_given(&address, dialed) {
+        if self.dials.is_barred(&hello.address, Some(hello.replica)) && !self.lets_in(&address, dialed) {
             self.close_link(link, REMOVED.to_owned());
             return Ok(());
         }
@@ -218,8 +218,8 @@ impl Node {
         true
     }
 
-    fn is_given(&self, address: &str, dialed: bool) -> bool {
-        dialed && self.dials.targets.get(address).is_some_and(|target| target.given)
+    fn lets_in(&self, address: &str, dialed: bool) -> bool {
+        dialed && self.dials.targets.get(address).is_some_and(|target| target.lets_in)
     }
 
     /// Of several links to one peer the one that the lower id dialled stays; a restarted peer's new link always does. If
@@ -345,7 +345,9 @@ impl Node {
         if let Some(id) = known {
             self.dials.unbar(id);
         }
-        self.dials.add(address, true, known, self.now.instant)
+        let new = self.dials.add(address, true, known, self.now.instant);
+        self.dials.let_in(address);
+        new
     }
 
     pub(super) fn bar_peer(&mut self, address_or_id: &str) -> bool {
@@ -408,6 +410,8 @@ impl Node {
             }
         }
         self.learn_addresses();
+        // What is behind the names is known, and it is nobody else.
+        self.synced_once |= self.dials.targets.values().all(|target| target.own);
         self.on_time();
         self.settle();
     }

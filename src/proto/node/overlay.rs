@@ -133,7 +133,7 @@ impl Node {
             if id.is_some_and(|id| self.view.evict(id)) {
                 self.overlay.shuffle_at = self.now.instant;
             }
-            if again {
+            if again && !self.offline {
                 self.contact(&address, id, Ask::Passing);
                 continue;
             }
