@@ -33,11 +33,14 @@ const SEEDS: u64 = 3;
 /// A node is told so many others, or one for all.
 const JOINS: Joins = Joins::Random(3);
 
+/// Prints its rows, at a size.
+type Work = fn(usize);
+
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     let nodes = words.iter().skip_while(|word| *word != "--nodes").nth(1);
     let nodes = nodes.and_then(|nodes| nodes.parse().ok()).unwrap_or(1_000);
-    let works: [(&str, fn(usize)); 6] = [
+    let works: [(&str, Work); 6] = [
         ("rounds", rounds),
         ("spread", spread),
         ("crash", crash),
