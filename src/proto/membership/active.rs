@@ -160,7 +160,7 @@ impl Overlay {
             Failed { address: address.clone(), id: contact.id, again }
         });
         let failed: Vec<Failed> = failed.collect();
-        failed.iter().filter(|failed| !failed.again).for_each(|failed| drop(self.contacts.remove(&failed.address)));
+        failed.iter().filter(|failed| !failed.again).for_each(|failed| _ = self.contacts.remove(&failed.address));
         failed
     }
 

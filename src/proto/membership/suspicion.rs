@@ -49,7 +49,7 @@ impl Suspicions {
     pub(crate) fn take_due(&mut self, now: Instant) -> Vec<ReplicaId> {
         let due: Vec<ReplicaId> =
             self.suspects.iter().filter(|(_, suspect)| suspect.due <= now).map(|(id, _)| *id).collect();
-        due.iter().for_each(|id| drop(self.suspects.remove(id)));
+        due.iter().for_each(|id| _ = self.suspects.remove(id));
         due
     }
 

@@ -88,7 +88,13 @@ impl Node {
         let active = self.active_links();
         let wanted = self.overlay.wanted(active, self.config.links);
         let ask = self.overlay.ask(active);
-        self.overlay.fill_at = self.now.instant + if wanted > 0 { Overlay::PAUSE * 5 } else { self.config.view.period };
+        let surplus = active > self.config.links.max;
+        let busy = wanted > 0 || surplus;
+        self.overlay.fill_at = self.now.instant + if busy { Overlay::PAUSE * 5 } else { self.config.view.period };
+        if surplus {
+            // Those of a small cluster that has grown go one by one.
+            self.drop_surplus(None);
+        }
         for _ in 0..wanted {
             let Some(contact) = self.candidate() else { return };
             self.contact(&contact.address, Some(contact.id), ask);
@@ -182,7 +188,7 @@ impl Node {
         }
         if role == Role::Active {
             self.overlay.on_asked(true, self.now.instant);
-            self.drop_surplus(link);
+            self.drop_surplus(Some(link));
         }
         if dialed {
             self.send_shuffle(link, self.config.view.propagate == Propagate::PushPull);
@@ -190,12 +196,14 @@ impl Node {
     }
 
     /// With more links than there should be, one of the others goes.
-    fn drop_surplus(&mut self, new: LinkId) {
+    fn drop_surplus(&mut self, new: Option<LinkId>) {
         if self.active_links() <= self.config.links.max {
             return;
         }
-        let others =
-            self.links.iter().filter(|(link, state)| **link != new && state.is_up() && state.role == Role::Active);
+        let others = self
+            .links
+            .iter()
+            .filter(|(link, state)| Some(**link) != new && state.is_up() && state.role == Role::Active);
         if let Some(link) = others.map(|(link, _)| *link).choose(&mut self.rng) {
             self.send(link, CONTROL, &Message::Surplus, None);
             self.set_passing(link);
@@ -298,10 +306,11 @@ impl Node {
         }
     }
 
-    /// One of the addresses that are never given up.
+    /// One of the addresses that are never given up, if it is not known to be alive: who is, is found out by others.
     fn probe_anchor(&mut self) {
         let free = |(address, id): &(&str, Option<ReplicaId>)| {
-            !id.is_some_and(|id| self.is_linked(id) || self.members.state(id) == Some(MemberState::Left))
+            let found = [Some(MemberState::Alive), Some(MemberState::Left)];
+            !id.is_some_and(|id| self.is_linked(id) || found.contains(&self.members.state(id)))
                 && !self.dials.is_barred(address, *id)
         };
         let free: Vec<_> = self.dials.all().filter(free).map(|(address, id)| (address.to_owned(), id)).collect();
