@@ -66,7 +66,11 @@ impl Store {
 
     /// As [`wait_for`](Self::wait_for), but waits only if a sync that will bring it is under way: what is half here is as
     /// good as here, and elsewhere nobody waits in vain.
-    pub(crate) async fn wait_while_arriving(&self, session: &Session, wait: Duration) -> Result<(), Error> {
+    ///
+    /// # Errors
+    ///
+    /// As [`wait_for`](Self::wait_for).
+    pub async fn wait_while_arriving(&self, session: &Session, wait: Duration) -> Result<(), Error> {
         if self.has_reached(session) {
             return Ok(());
         }

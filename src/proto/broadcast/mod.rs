@@ -6,7 +6,7 @@
 //! of what it has sent, at `sys/senders/<replica>`, so that who was away learns how much it has missed ([`Count`]).
 //!
 //! [`Delivery`] takes the messages of one node as they become visible, lets those wait whose causes are not there yet, and
-//! puts them into an order ([`Log`](log)); a [`Listener`] is a position in that, owned by whoever listens, as a watcher is.
+//! puts them into an order (`log.rs`); a [`Listener`] is a position in that, owned by whoever listens, as a watcher is.
 //!
 //! Why not let the map's own context decide? `R` is causally closed, so a message could be delivered as soon as `R` has its
 //! dot, in the order of the dots' causes. But `R` waits for the end of a sync, which may be long, and its message need not.

@@ -62,6 +62,8 @@ struct Contacting {
 pub(crate) struct Failed {
     pub(crate) address: String,
     pub(crate) id: Option<ReplicaId>,
+    /// It was asked for a link.
+    pub(crate) asked: bool,
     /// It is to be tried again.
     pub(crate) again: bool,
 }
@@ -156,8 +158,9 @@ impl Overlay {
     pub(crate) fn take_failed(&mut self, now: Instant) -> Vec<Failed> {
         let over = self.contacts.iter().filter(|(_, contact)| contact.until <= now);
         let failed = over.map(|(address, contact)| {
-            let again = contact.ask == Ask::Passing && contact.id.is_some() && contact.tries < Self::TRIES;
-            Failed { address: address.clone(), id: contact.id, again }
+            let asked = contact.ask != Ask::Passing;
+            let again = !asked && contact.id.is_some() && contact.tries < Self::TRIES;
+            Failed { address: address.clone(), id: contact.id, asked, again }
         });
         let failed: Vec<Failed> = failed.collect();
         failed.iter().filter(|failed| !failed.again).for_each(|failed| _ = self.contacts.remove(&failed.address));

@@ -7,6 +7,7 @@ use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
 use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Introduced, Link, LinkId, Role};
 use crate::proto::membership::MemberState;
+use crate::proto::membership::active::MESH_MAX;
 use crate::proto::message::{Ask, Digest, Hello, Message};
 use crate::proto::node::LinkInfo;
 use crate::proto::time::Now;
@@ -388,6 +389,9 @@ impl Node {
         }
         let own = self.map.id();
         let useful = self.members.iter().filter(|(id, record)| *id != own && record.state != MemberState::Left);
+        // Of a large cluster that has shrunk those that are down are too many to be dialled.
+        let all = self.members.iter().count() <= MESH_MAX;
+        let useful = useful.filter(|(_, record)| all || record.is_present());
         let useful: Vec<_> = useful.filter_map(|(id, record)| Some((id, record.addresses.first()?.clone()))).collect();
         self.dials.retain_learned(|address| useful.iter().any(|(_, known)| known == address));
         for (id, address) in useful {

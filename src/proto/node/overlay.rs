@@ -134,7 +134,7 @@ impl Node {
     }
 
     fn on_failed_contacts(&mut self) {
-        for Failed { address, id, again } in self.overlay.take_failed(self.now.instant) {
+        for Failed { address, id, asked, again } in self.overlay.take_failed(self.now.instant) {
             // Who asks the dead asks somebody else at once: a period for each of them would be long.
             if id.is_some_and(|id| self.view.evict(id)) {
                 self.overlay.shuffle_at = self.now.instant;
@@ -143,7 +143,9 @@ impl Node {
                 self.contact(&address, id, Ask::Passing);
                 continue;
             }
-            self.overlay.on_asked(false, self.now.instant);
+            if asked {
+                self.overlay.on_asked(false, self.now.instant);
+            }
             id.into_iter().for_each(|id| self.suspect_unreachable(id));
         }
     }

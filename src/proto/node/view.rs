@@ -25,7 +25,10 @@ impl Node {
 
     /// A peer has said itself that it is there, and where it listens.
     pub(super) fn on_met(&mut self, hello: &Hello) {
-        self.view.insert(Contact { id: hello.replica, address: hello.address.clone() });
+        let contact = Contact { id: hello.replica, address: hello.address.clone() };
+        if contact.is_usable() {
+            self.view.insert(contact);
+        }
     }
 
     /// A peer is gone, as far as this node can tell, or is not wanted.
