@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use tidings::ReplicaId;
+use tidings::proto::link::LinkMode;
 use tidings::proto::membership::MemberState;
 use tidings::proto::node::Node;
 use tidings::simulate::{Cluster, Joins, Network, Settings};
@@ -102,9 +103,48 @@ fn when_half_of_them_crash_the_rest_is_whole_again_and_knows_it() {
     assert_eq!(connected(&cluster), 20);
     for who in cluster.up() {
         gone.iter().for_each(|gone| assert_eq!(state(&cluster, who, *gone), Some(MemberState::Down), "at {who}"));
+        let view = node(&cluster, who).view();
+        let dead = view.iter().filter(|descriptor| gone.contains(&descriptor.peer.id)).count();
+        assert_eq!(dead, 0, "of {} that node {who} would ask", view.len());
         let links = active(node(&cluster, who)).len();
         assert!((3..=7).contains(&links), "node {who} has {links} active links");
     }
+}
+
+/// The links that bring a node everything are cut, and nobody has noticed yet: what others have announced is asked of them.
+#[test]
+fn what_the_tree_does_not_bring_is_asked_of_who_has_announced_it() {
+    let mut cluster = cluster(40, 9);
+    cluster.run_for(30 * SECOND);
+    for key in 0..40 {
+        cluster.put(key, key, 64).expect("it runs");
+        cluster.run_for(SECOND / 5);
+    }
+    let ids: Vec<ReplicaId> = (0..40).map(|who| id(&cluster, who)).collect();
+    let of_mode = |cluster: &Cluster, who, mode| -> Vec<usize> {
+        let links = node(cluster, who).links().into_iter().filter(|link| link.active && link.mode == mode);
+        links.filter_map(|link| ids.iter().position(|id| *id == link.id)).collect()
+    };
+    let mut tried = 0;
+    for who in 0..40 {
+        let [eager, lazy] = [LinkMode::Eager, LinkMode::Lazy].map(|mode| of_mode(&cluster, who, mode));
+        let Some(writer) = (0..40).find(|other| *other != who && !eager.contains(other) && !lazy.contains(other))
+        else {
+            continue;
+        };
+        if eager.is_empty() || lazy.is_empty() || tried == 5 {
+            continue;
+        }
+        tried += 1;
+        cluster.cut(&eager, &[who], true);
+        let dot = cluster.put(writer, 100 + who, 64).expect("it runs");
+        // A silent link is lost after two seconds.
+        cluster.run_for(SECOND);
+        assert!(node(&cluster, who).map().context().contains(dot), "node {who} has not got {dot}");
+        cluster.heal();
+        cluster.run_for(20 * SECOND);
+    }
+    assert_eq!(tried, 5);
 }
 
 /// For longer than every timeout, both halves written to, then healed without a command.
