@@ -68,6 +68,11 @@ fn small_differences() {
     let digest = encode(&Message::Digest(Digest { audit, reply: true }), None);
     figure("sync, nothing differs: bytes of a digest", "", digest.len() as f64, "B", Target::AtMost(18.0, 16.0));
     let none = Target::None;
+    let churned = churned(&sizes[0]);
+    for (name, map) in [("", &sizes[0]), (" after 100k overwrites and deletes", &churned)] {
+        let ms = cpu_ns_of_nothing(map) / 1e6;
+        figure(&format!("   CPU of both sides{name}"), "", ms, "ms", Target::AtMost(0.02, 0.02));
+    }
     let of_one = Target::AtMost(100.0, 95.0);
     compare("1 overwritten", Work::Overwrite(1), &sizes, [of_one, of_one]);
     compare("1 new", Work::Insert(1), &sizes, [of_one, none]);
@@ -77,6 +82,28 @@ fn small_differences() {
     compare("100 deleted", Work::Delete(100), &sizes, [Target::AtMost(1_200.0, 600.0), none]);
     let [few, many] = [3, 1_000].map(|writers| cost(&met(ENTRIES, writers), Work::Overwrite(1)));
     println!("1 overwritten among 3 writers: {} B, among 1,000: {} B", few.plain, many.plain);
+}
+
+/// The same map after as many overwrites and deletes as it has entries.
+fn churned(map: &OrMap) -> OrMap {
+    let (mut map, mut rng) = (map.clone(), StdRng::seed_from_u64(9));
+    let keys = keys_of(&map);
+    do_work(&mut map, Work::Overwrite(ENTRIES / 2), &keys, NOW + 30_000, &mut rng);
+    do_work(&mut map, Work::Delete(ENTRIES / 2), &keys, NOW + 60_000, &mut rng);
+    map
+}
+
+/// One sends its sums, the other compares them with its own and answers.
+fn cpu_ns_of_nothing(map: &OrMap) -> f64 {
+    const EXCHANGES: u32 = 1_000;
+    let exchange = || {
+        for reply in [true, false] {
+            let frame = encode(&Message::Digest(Digest { audit: black_box(map).audit(), reply }), None);
+            let Ok(Message::Digest(theirs)) = decode(&frame, None) else { panic!("it is a digest") };
+            assert_eq!(theirs.audit, black_box(map).audit());
+        }
+    };
+    least_of(5, || cpu_ns_of((), |()| (0..EXCHANGES).for_each(|_| exchange()))) / f64::from(EXCHANGES)
 }
 
 fn compare(name: &str, work: Work, maps: &[OrMap; 2], targets: [Target; 2]) {

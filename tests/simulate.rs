@@ -150,7 +150,7 @@ fn a_path_that_is_cut_one_way_is_given_up_by_both() {
 
 /// What a cluster of that size is for: it comes together through one node, and half of it crashes at once.
 #[test]
-#[ignore = "minutes, as long as each node looks through all members' records at each change of one"]
+#[ignore = "takes many minutes: contexts of a thousand replicas are joined and copied for each frame; README.md has the command"]
 fn a_thousand_nodes_agree_also_when_half_of_them_crash() {
     let settings = Settings { nodes: 1_000, joins: Joins::First, ..Settings::default() };
     let crash = Some(Crash { share: 0.5, at_s: 2.0, back_after_s: None });
