@@ -4,6 +4,7 @@
 //! each is a replica's context, or a join of such. Only what a receiver holds beyond its context (`have`, from syncs
 //! that were cut off) has gaps; that is a [`DotSet`].
 
+use super::clocks::{Clock, Clocks, Runs};
 use super::{Dot, ReplicaId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,7 +25,9 @@ pub enum Causality {
 
 /// A set of dots without gaps: a version vector (Parker et al. 1983), for each replica the dots 1 to a counter.
 ///
-/// Costs: `get` and `contains` are logarithmic in the number of replicas; `join`, `includes` and `compare` linear.
+/// Costs: `get` and `contains` are logarithmic in the number of replicas. `join`, `includes` and `compare` are linear in it at
+/// most; of contexts that come of one another, as a clone does that was changed, they look only at what is not shared. A clone
+/// of a large one is a reference.
 ///
 /// ```
 /// use tidings::{CausalContext, Dot, ReplicaId, crdt::Causality};
@@ -36,35 +39,41 @@ pub enum Causality {
 /// assert_eq!(left.compare(&right), Causality::After);
 /// assert!(left.contains(Dot::new(b, 1)));
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<(ReplicaId, u64)>", into = "Vec<(ReplicaId, u64)>")]
 pub struct CausalContext {
-    /// Sorted by replica; no counter is 0. The normal form: equal sets are equal values.
-    clocks: Vec<(ReplicaId, u64)>,
+    /// The normal form: equal sets are equal values.
+    clocks: Clocks,
+}
+
+/// A join that brings more replicas than this that were not there is one pass over both contexts.
+const INSERTED_MAX: usize = 16;
+
+impl Default for CausalContext {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl CausalContext {
     /// The empty context, ⊥.
     pub const fn new() -> Self {
-        Self { clocks: Vec::new() }
-    }
-
-    fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
-        self.clocks.binary_search_by(|(id, _)| id.cmp(&replica))
+        Self { clocks: Clocks::new() }
     }
 
     /// The highest counter of `replica` in the set; 0 if there is none.
     pub fn get(&self, replica: ReplicaId) -> u64 {
-        self.position(replica).map_or(0, |i| self.clocks[i].1)
+        self.clocks.get(replica)
     }
 
     /// Where `replica` stands in the order of the replicas.
     pub(crate) fn place(&self, replica: ReplicaId) -> Option<usize> {
-        self.position(replica).ok()
+        self.clocks.place(replica)
     }
 
     /// The replica in that place, and its highest counter.
     pub(crate) fn at(&self, place: usize) -> Option<Dot> {
-        self.clocks.get(place).map(|&(id, counter)| Dot::new(id, counter))
+        self.clocks.at(place).map(|(id, counter)| Dot::new(id, counter))
     }
 
     /// Whether the dot is in the set.
@@ -80,26 +89,45 @@ impl CausalContext {
 
     /// Adds a dot and all of the same replica below it.
     pub fn extend_to(&mut self, dot: Dot) {
-        match self.position(dot.replica) {
-            Ok(i) => self.clocks[i].1 = self.clocks[i].1.max(dot.counter),
-            Err(i) if dot.counter > 0 => self.clocks.insert(i, (dot.replica, dot.counter)),
-            Err(_) => {}
+        if dot.counter > self.get(dot.replica) {
+            self.clocks.set(dot.replica, dot.counter);
         }
     }
 
-    /// The union, in place. Linear in both.
+    /// The union, in place. Linear in both at most.
     pub fn join(&mut self, other: &Self) {
-        if self.clocks.is_empty() {
-            self.clocks.clone_from(&other.clocks);
-        } else if !self.includes(other) {
-            self.clocks = merge_sorted(&self.clocks, &other.clocks);
+        if self.includes(other) {
+            return;
         }
+        if other.includes(self) {
+            self.clone_from(other);
+            return;
+        }
+        let missing: Vec<Dot> = other.missing_from(self).collect();
+        let inserted = missing.iter().filter(|dot| self.get(dot.replica) == 0).count();
+        if inserted > INSERTED_MAX {
+            self.clocks = Clocks::from_sorted(merge_sorted(self.clocks.iter(), other.clocks.iter()));
+        } else {
+            missing.into_iter().for_each(|dot| self.extend_to(dot));
+        }
+    }
+
+    /// The context with other counters: none of them 0, of replicas that each stand once.
+    pub(crate) fn with(&self, changed: &[(ReplicaId, u64)]) -> Self {
+        let mut context = self.clone();
+        changed.iter().for_each(|&(replica, counter)| context.clocks.set(replica, counter));
+        context
+    }
+
+    /// Keeps in common with `other` what is the same in both: that costs no memory twice, and comparing it nothing. For two that
+    /// did not come of one another, and will be compared often. Linear in what is not shared.
+    pub(crate) fn share(&mut self, other: &Self) {
+        self.clocks.share(&other.clocks);
     }
 
     /// The intersection.
     pub fn meet(&self, other: &Self) -> Self {
-        let common = |&(id, counter): &(ReplicaId, u64)| (id, counter.min(other.get(id)));
-        self.clocks.iter().map(common).collect()
+        self.clocks.iter().map(|(id, counter)| (id, counter.min(other.get(id)))).collect()
     }
 
     /// Whether all of `other` is in this set.
@@ -107,16 +135,15 @@ impl CausalContext {
         other.missing_from(self).next().is_none()
     }
 
-    /// For each replica with dots here that `other` lacks: the highest of them. Linear in both.
+    /// For each replica with dots here that `other` lacks: the highest of them. Linear in both at most.
     pub fn missing_from<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
-        let mut theirs = other.clocks.as_slice();
-        self.clocks.iter().filter_map(move |&(id, counter)| {
-            while theirs.first().is_some_and(|t| t.0 < id) {
-                theirs = &theirs[1..];
-            }
-            let known = theirs.first().filter(|t| t.0 == id).map_or(0, |t| t.1);
-            (counter > known).then_some(Dot::new(id, counter))
-        })
+        self.clocks.beside(&other.clocks).flat_map(|Runs { ours, theirs, .. }| missing(ours, theirs))
+    }
+
+    /// Where the two differ: the replica's place and counter here, and its counter there, 0 where it has none. In the order of
+    /// the replicas.
+    pub(crate) fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Differing> + 'a {
+        self.clocks.beside(&other.clocks).flat_map(differing)
     }
 
     /// How many dots are here that `other` lacks.
@@ -137,7 +164,7 @@ impl CausalContext {
 
     /// The replicas in it and their highest counters, in the order of replica ids.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Dot> + '_ {
-        self.clocks.iter().map(|&(id, counter)| Dot::new(id, counter))
+        self.clocks.iter().map(|(id, counter)| Dot::new(id, counter))
     }
 
     /// How many replicas have a dot in it.
@@ -147,26 +174,58 @@ impl CausalContext {
 
     /// Whether it is ⊥.
     pub fn is_empty(&self) -> bool {
-        self.clocks.is_empty()
+        self.len() == 0
     }
 }
 
-/// One pass over both, so that joining a context of many replicas stays linear.
-fn merge_sorted(left: &[(ReplicaId, u64)], right: &[(ReplicaId, u64)]) -> Vec<(ReplicaId, u64)> {
-    let mut joined = Vec::with_capacity(left.len().max(right.len()));
+/// A replica whose counter is not the same in two contexts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Differing {
+    pub(crate) replica: ReplicaId,
+    /// Where it stands in the first, if it does.
+    pub(crate) place: Option<usize>,
+    /// Its counter in the first, 0 if it has none,
+    pub(crate) ours: u64,
+    /// and in the second.
+    pub(crate) theirs: u64,
+}
+
+fn missing<'a>(ours: &'a [Clock], mut theirs: &'a [Clock]) -> impl Iterator<Item = Dot> + 'a {
+    ours.iter().filter_map(move |&(id, counter)| {
+        while theirs.first().is_some_and(|t| t.0 < id) {
+            theirs = &theirs[1..];
+        }
+        let known = theirs.first().filter(|t| t.0 == id).map_or(0, |t| t.1);
+        (counter > known).then_some(Dot::new(id, counter))
+    })
+}
+
+fn differing(runs: Runs<'_>) -> impl Iterator<Item = Differing> {
     let (mut i, mut j) = (0, 0);
-    while i < left.len() && j < right.len() {
-        let (l, r) = (left[i], right[j]);
-        joined.push(match l.0.cmp(&r.0) {
-            std::cmp::Ordering::Less => l,
-            std::cmp::Ordering::Greater => r,
-            std::cmp::Ordering::Equal => (l.0, l.1.max(r.1)),
-        });
-        i += usize::from(l.0 <= r.0);
-        j += usize::from(r.0 <= l.0);
+    let mut next = move || {
+        let (ours, theirs) = (runs.ours.get(i), runs.theirs.get(j));
+        let replica = ours.into_iter().chain(theirs).map(|clock| clock.0).min()?;
+        let place = ours.filter(|clock| clock.0 == replica).map(|_| runs.place + i);
+        let counter = |clock: Option<&Clock>| clock.filter(|clock| clock.0 == replica).map_or(0, |clock| clock.1);
+        let differing = Differing { replica, place, ours: counter(ours), theirs: counter(theirs) };
+        i += usize::from(differing.ours > 0);
+        j += usize::from(differing.theirs > 0);
+        Some(differing)
+    };
+    std::iter::from_fn(move || next()).filter(|differing| differing.ours != differing.theirs)
+}
+
+/// One pass over both, so that joining a context of many replicas stays linear.
+fn merge_sorted(left: impl ExactSizeIterator<Item = Clock>, right: impl ExactSizeIterator<Item = Clock>) -> Vec<Clock> {
+    let mut joined = Vec::with_capacity(left.len().max(right.len()));
+    let (mut left, mut right) = (left.peekable(), right.peekable());
+    while let (Some(l), Some(r)) = (left.peek().copied(), right.peek().copied()) {
+        joined.push(if l.0 <= r.0 { (l.0, if l.0 == r.0 { l.1.max(r.1) } else { l.1 }) } else { r });
+        left.next_if(|_| l.0 <= r.0);
+        right.next_if(|_| r.0 <= l.0);
     }
-    joined.extend_from_slice(&left[i..]);
-    joined.extend_from_slice(&right[j..]);
+    joined.extend(left);
+    joined.extend(right);
     joined
 }
 
@@ -175,19 +234,31 @@ impl FromIterator<(ReplicaId, u64)> for CausalContext {
         let mut clocks: Vec<_> = counters.into_iter().filter(|c| c.1 > 0).collect();
         clocks.sort_unstable_by(|a, b| (a.0, b.1).cmp(&(b.0, a.1)));
         clocks.dedup_by_key(|c| c.0);
-        Self { clocks }
+        Self { clocks: Clocks::from_sorted(clocks) }
     }
 }
 
 impl fmt::Debug for CausalContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.clocks.iter().copied()).finish()
+        f.debug_map().entries(self.clocks.iter()).finish()
+    }
+}
+
+impl From<Vec<(ReplicaId, u64)>> for CausalContext {
+    fn from(clocks: Vec<(ReplicaId, u64)>) -> Self {
+        clocks.into_iter().collect()
+    }
+}
+
+impl From<CausalContext> for Vec<(ReplicaId, u64)> {
+    fn from(context: CausalContext) -> Self {
+        context.clocks.iter().collect()
     }
 }
 
 impl From<CausalContext> for crdts::VClock<ReplicaId> {
     fn from(context: CausalContext) -> Self {
-        context.clocks.into_iter().map(|(id, counter)| crdts::Dot::new(id, counter)).collect()
+        context.clocks.iter().map(|(id, counter)| crdts::Dot::new(id, counter)).collect()
     }
 }
 

@@ -344,7 +344,11 @@ impl OrMap {
     /// been truncated, the delta also lists the live dots within `base`, which costs their number.
     pub fn delta_since(&self, base: &CausalContext) -> Delta {
         let mut entries = EntriesBuilder::default();
-        entries.reserve(self.index.logs.iter().map(|(id, log)| log.count_after(base.get(*id))).sum());
+        let count = |number: u32| {
+            let (id, log) = &self.index.logs[number as usize];
+            log.count_after(base.get(*id))
+        };
+        entries.reserve(self.logs_beyond(base).into_iter().map(count).sum());
         self.listed_since(base, &DotSet::new()).for_each(|(key, slot)| entries.push_at(self, key, slot));
         Delta {
             base: base.clone(),
@@ -384,7 +388,8 @@ impl OrMap {
 
     /// Whether a tombstone that a replica with the context `base` may lack is gone: `T ∩ R` is not within `base`.
     pub fn needs_catch_up(&self, base: &CausalContext) -> bool {
-        !base.includes(&self.truncated.meet(&self.context))
+        let mut beyond = self.truncated.missing_from(base);
+        beyond.any(|dot| base.get(dot.replica) < self.context.get(dot.replica))
     }
 
     /// The keys with a live dot outside `base` and `have`, in the order of the dots, and those of RULE 7.
@@ -396,7 +401,8 @@ impl OrMap {
 
     /// These keys, each with where its entry is.
     fn listed_since(&self, base: &CausalContext, have: &DotSet) -> impl Iterator<Item = (Key<'_>, Option<Slot>)> {
-        let dots = self.index.logs.iter().flat_map(|(id, log)| {
+        let dots = self.logs_beyond(base).into_iter().flat_map(|number| {
+            let (id, log) = &self.index.logs[number as usize];
             let after = log.after(base.get(*id));
             after.map(|(counter, slot)| (Dot::new(*id, counter), slot))
         });
@@ -406,6 +412,17 @@ impl OrMap {
         let once = slots.filter(move |&slot| !self.table.first(slot).has_siblings() || listed.insert(slot));
         let unbounded = self.pending.unbounded(base).map(|key| (key, self.table.find(key)));
         once.map(|slot| (self.table.key(slot), Some(slot))).chain(unbounded)
+    }
+
+    /// The numbers of the replicas of which dots outside `base` may live here. Dots beyond `R` are those of pending keys.
+    fn logs_beyond(&self, base: &CausalContext) -> Vec<u32> {
+        if !self.pending.is_empty() {
+            return (0..self.index.logs.len() as u32).collect();
+        }
+        let beyond = self.context.missing_from(base);
+        let mut numbers: Vec<u32> = beyond.filter_map(|dot| self.index.find(dot.replica)).collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// How long the longest live value of the key is.

@@ -281,7 +281,8 @@ impl OrMap {
     /// Only to be called when every entry that differs between `R` and the snapshot has been joined.
     pub fn incorporate(&mut self, snapshot: &CausalContext) {
         let new: Vec<Dot> = snapshot.missing_from(&self.context).collect();
-        new.into_iter().for_each(|dot| self.extend_context(dot));
+        new.into_iter().for_each(|dot| self.replace_clock(dot));
+        self.context.join(snapshot);
         if !self.pending.is_empty() {
             // RULE 6: the bound that a pending context came under joins T with it, in one step.
             let (bounds, settled) = self.pending.settle(&self.context);

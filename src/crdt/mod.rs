@@ -7,6 +7,7 @@
 
 mod audit;
 mod catch_up;
+mod clocks;
 mod context;
 mod delta;
 mod departures;
@@ -33,6 +34,7 @@ mod watched;
 
 pub use audit::{Audit, AuditKey};
 pub(crate) use catch_up::FrozenDots;
+pub(crate) use context::Differing;
 pub use context::{CausalContext, Causality, DotSet};
 pub use delta::{Delta, Entries, EntriesBuilder, Merged};
 pub(crate) use delta::{RegisterRow, Row, RowValue};

@@ -474,12 +474,17 @@ impl OrMap {
 
     /// The context takes in the dot and all below it, and the sum follows.
     pub(super) fn extend_context(&mut self, dot: Dot) {
+        self.replace_clock(dot);
+        self.context.extend_to(dot);
+    }
+
+    /// The sum follows what the context is about to take in.
+    pub(super) fn replace_clock(&mut self, dot: Dot) {
         let old = self.context.get(dot.replica);
         if dot.counter > old {
             let number = self.index.number(dot.replica);
             let start = self.index.elements.of_local(LocalDot { replica: number, counter: 0 });
             self.sums.replace_clock(start, old, dot.counter);
-            self.context.extend_to(dot);
         }
     }
 

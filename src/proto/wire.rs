@@ -5,7 +5,7 @@
 //! must stand in its normal form, so that equal things have equal bytes.
 
 use crate::crdt::Key;
-use crate::crdt::{CausalContext, Dot, DotSet, ReplicaId, Section};
+use crate::crdt::{CausalContext, Differing, DotSet, ReplicaId, Section};
 use std::ops::Range;
 
 /// Counters from here on are refused: no replica can have written so much, and sums of them must not overflow.
@@ -36,37 +36,10 @@ pub enum DecodeError {
     },
 }
 
+/// Reading a context with more replicas than this that the reference lacks is one pass over both.
+const FRESH_MAX: usize = 16;
+
 type Result<T> = std::result::Result<T, DecodeError>;
-
-/// A replica whose counter is not the same in two contexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClockChange {
-    pub(crate) replica: ReplicaId,
-    /// Where it stands in the first, if it does.
-    pub(crate) place: Option<usize>,
-    /// Its counter in the first, 0 if it has none,
-    pub(crate) old: u64,
-    /// and in the second.
-    pub(crate) new: u64,
-}
-
-/// Where `context` differs from `reference`, in the order of the replicas. Linear in both.
-pub(crate) fn clock_changes(reference: &CausalContext, context: &CausalContext) -> Vec<ClockChange> {
-    let mut changes = Vec::new();
-    let mut theirs = context.iter().peekable();
-    let fresh = |dot: Dot| ClockChange { replica: dot.replica, place: None, old: 0, new: dot.counter };
-    for (place, Dot { replica, counter: old }) in reference.iter().enumerate() {
-        while let Some(dot) = theirs.next_if(|dot| dot.replica < replica) {
-            changes.push(fresh(dot));
-        }
-        let new = theirs.next_if(|dot| dot.replica == replica).map_or(0, |dot| dot.counter);
-        if new != old {
-            changes.push(ClockChange { replica, place: Some(place), old, new });
-        }
-    }
-    changes.extend(theirs.map(fresh));
-    changes
-}
 
 /// Writes values one after the other.
 #[derive(Debug, Default)]
@@ -104,11 +77,11 @@ impl Writer {
     /// Where `context` differs from `reference`: replicas that are there by their place, others by their ids. Neither has
     /// to include the other.
     pub(crate) fn context_from(&mut self, reference: &CausalContext, context: &CausalContext) {
-        self.changes(&clock_changes(reference, context));
+        self.changes(&reference.differing(context).collect::<Vec<_>>());
     }
 
     /// The same, once it is known what differs.
-    pub(crate) fn changes(&mut self, changes: &[ClockChange]) {
+    pub(crate) fn changes(&mut self, changes: &[Differing]) {
         let known = || changes.iter().filter_map(|change| Some((change.place?, change)));
         let new = || changes.iter().filter(|change| change.place.is_none());
         let (known_count, new_count) = (known().count() as u64, new().count());
@@ -116,7 +89,7 @@ impl Writer {
         let mut next = 0;
         for (place, change) in known() {
             self.count(place - next);
-            self.number(zigzag(change.new.wrapping_sub(change.old)));
+            self.number(zigzag(change.theirs.wrapping_sub(change.ours)));
             next = place + 1;
         }
         if new_count > 0 {
@@ -124,7 +97,7 @@ impl Writer {
         }
         for change in new() {
             self.replica(change.replica);
-            self.number(change.new);
+            self.number(change.theirs);
         }
     }
 
@@ -309,19 +282,20 @@ impl<'a> Reader<'a> {
         if fresh.iter().any(|(replica, _)| reference.place(*replica).is_some()) {
             return Err(DecodeError::Invalid("a replica by its id where its place would do"));
         }
-        if known.is_empty() && fresh.is_empty() {
-            return Ok(reference.clone());
+        // A counter that is 0 from now on, or many replicas that are new: that is another context.
+        if known.iter().all(|(_, counter)| *counter > 0) && fresh.len() <= FRESH_MAX {
+            return Ok(reference.with(&[known, fresh].concat()));
         }
         let mut changed = known.into_iter().peekable();
-        let kept = reference.iter().enumerate().map(|(place, dot)| {
-            let counter = changed.next_if(|change| change.0 == place).map_or(dot.counter, |change| change.1);
+        let kept = reference.iter().map(|dot| {
+            let counter = changed.next_if(|change| change.0 == dot.replica).map_or(dot.counter, |change| change.1);
             (dot.replica, counter)
         });
         Ok(kept.chain(fresh).collect())
     }
 
-    /// Places in the reference, and the counters there from now on.
-    fn known_changes(&mut self, reference: &CausalContext, count: usize) -> Result<Vec<(usize, u64)>> {
+    /// Replicas of the reference, and their counters from now on.
+    fn known_changes(&mut self, reference: &CausalContext, count: usize) -> Result<Vec<(ReplicaId, u64)>> {
         let mut changes = Vec::with_capacity(count);
         let mut next = 0_usize;
         for _ in 0..count {
@@ -335,7 +309,7 @@ impl<'a> Reader<'a> {
             if counter > 0 {
                 checked_counter(counter)?;
             }
-            changes.push((place, counter));
+            changes.push((dot.replica, counter));
             next = place + 1;
         }
         Ok(changes)

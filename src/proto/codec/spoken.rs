@@ -7,9 +7,9 @@
 //! therefore carries two bytes of a sum of what it leads to, and is refused if they differ.
 
 use super::{Result, bounded};
-use crate::crdt::CausalContext;
+use crate::crdt::{CausalContext, Differing, ReplicaId};
 use crate::proto::message::Hello;
-use crate::proto::wire::{ClockChange, DecodeError, Reader, Writer, clock_changes};
+use crate::proto::wire::{DecodeError, Reader, Writer};
 use siphasher::sip::SipHasher13;
 
 /// Replicas of the context and of the bound together: what one side says must not fill the other's memory.
@@ -67,6 +67,12 @@ impl Spoken {
         self.contexts_bytes
     }
 
+    /// What was said is mostly what this side has: kept in common with it, comparing the two costs what differs.
+    pub(crate) fn share(&mut self, context: &CausalContext, bound: &CausalContext) {
+        self.context.share(context);
+        self.bound.share(bound);
+    }
+
     pub(super) fn millis(&self) -> u64 {
         self.millis
     }
@@ -94,8 +100,8 @@ impl Spoken {
 
     /// The sum of what will have been said.
     fn sum_with(&self, saying: &Saying) -> u64 {
-        let context = saying.context.as_ref().map_or(0, |new| change_of_sum(0, &clock_changes(&self.context, new)));
-        let bound = saying.bound.as_ref().map_or(0, |new| change_of_sum(1, &clock_changes(&self.bound, new)));
+        let context = saying.context.as_ref().map_or(0, |new| change_of_sum(0, self.context.differing(new)));
+        let bound = saying.bound.as_ref().map_or(0, |new| change_of_sum(1, self.bound.differing(new)));
         self.sum.wrapping_add(context).wrapping_add(bound)
     }
 }
@@ -126,18 +132,18 @@ impl Spoken {
     }
 }
 
-fn change_of_sum(which: u8, changes: &[ClockChange]) -> u64 {
-    let terms = changes.iter().map(|change| {
-        let term = |counter| if counter == 0 { 0 } else { term(which, change, counter) };
-        term(change.new).wrapping_sub(term(change.old))
+fn change_of_sum(which: u8, changes: impl Iterator<Item = Differing>) -> u64 {
+    let terms = changes.map(|change| {
+        let term = |counter| if counter == 0 { 0 } else { term(which, change.replica, counter) };
+        term(change.theirs).wrapping_sub(term(change.ours))
     });
     terms.fold(0, u64::wrapping_add)
 }
 
 /// SipHash-1-3 under the key 0: against mistakes, not against anybody.
-fn term(which: u8, change: &ClockChange, counter: u64) -> u64 {
+fn term(which: u8, replica: ReplicaId, counter: u64) -> u64 {
     let mut bytes = [0; 25];
-    bytes[..16].copy_from_slice(change.replica.as_bytes());
+    bytes[..16].copy_from_slice(replica.as_bytes());
     bytes[16..24].copy_from_slice(&counter.to_le_bytes());
     bytes[24] = which;
     SipHasher13::new_with_key(&[0; 16]).hash(&bytes)

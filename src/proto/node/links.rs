@@ -261,7 +261,15 @@ impl Node {
             state.learn(&context);
             self.note_announced(link, context);
         }
+        self.share_with(link);
         Ok(())
+    }
+
+    /// What the peer has said of contexts is mostly what is here: see `Spoken::share`.
+    fn share_with(&mut self, link: LinkId) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.heard.share(self.map.context(), self.map.truncated());
+        }
     }
 
     pub(super) fn on_push(&mut self, link: LinkId, delta: Delta) -> Result<(), Broken> {
@@ -284,6 +292,7 @@ impl Node {
             self.want_keys(link);
             return Ok(());
         }
+        self.share_with(link);
         self.received.add(merged.received);
         self.prune_if_late(link, merged.received);
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
