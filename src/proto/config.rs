@@ -29,8 +29,11 @@ pub struct NodeConfig {
     /// What others wrote is passed on after this, unless the peer says meanwhile that it has it. Shorter than the way
     /// from the writer to the peer, it is sent for nothing.
     pub forward_after: Duration,
-    /// What a node received it announces to its other peers after this.
+    /// What a node received it announces to its other peers after this, in a small cluster.
     pub announce_after: Duration,
+    /// In a large one it announces on the links beside the tree what it has once in this time, if that has changed. Longer,
+    /// a torn tree is found out later; shorter, all announce to each other what nearly always comes along the tree.
+    pub announce_every: Duration,
     /// Between two comparisons of sums while something changes; it doubles up to `anti_entropy_max` while nothing does.
     pub anti_entropy: Duration,
     /// See there.
@@ -87,6 +90,7 @@ impl NodeConfig {
             coalesce: Duration::from_millis(100),
             forward_after: Duration::from_secs(2),
             announce_after: Duration::from_millis(500),
+            announce_every: Duration::from_secs(2),
             anti_entropy: Duration::from_secs(10),
             anti_entropy_max,
             // A large value takes minutes; that the peer is gone is found out by its silence.
@@ -120,6 +124,7 @@ impl NodeConfig {
             coalesce: Duration::from_millis(3),
             forward_after: Duration::from_millis(60),
             announce_after: Duration::from_millis(20),
+            announce_every: Duration::from_millis(100),
             anti_entropy: Duration::from_secs(1),
             anti_entropy_max: Duration::from_secs(30),
             chunk_entries: Sender::CHUNK_ENTRIES,

@@ -7,6 +7,7 @@ use crate::proto::link::{CONTROL, Link, LinkId, Role};
 use crate::proto::message::{Digest, Message};
 use crate::proto::time::Instant;
 use rand::RngExt;
+use smallvec::SmallVec;
 
 /// More dots than this are not pushed but pulled: a pull is paced, and can be resumed.
 const PUSH_DOTS_MAX: u64 = 1000;
@@ -46,41 +47,49 @@ impl Node {
 
     /// Tells each peer what it is due.
     pub(super) fn spread(&mut self) {
-        let links: Vec<LinkId> = self.links.iter().filter(|(_, s)| s.is_up()).map(|(link, _)| *link).collect();
-        for link in links {
-            if self.push_due(link).is_some_and(|due| due <= self.now.instant) {
+        let now = self.now.instant;
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let any = |state: &Link| due(self.push_due(state)) || due(self.announce_due(state));
+        let told: SmallVec<[LinkId; 8]> = self.links.iter().filter(|(_, s)| any(s)).map(|(link, _)| *link).collect();
+        for link in told {
+            if self.links.get(&link).is_some_and(|state| due(self.push_due(state))) {
                 self.push(link);
             }
-            if self.announce_due(link).is_some_and(|due| due <= self.now.instant) {
+            if self.links.get(&link).is_some_and(|state| due(self.announce_due(state))) {
                 self.announce(link);
             }
         }
+        if self.received_at.is_some() && self.all_are_told() {
+            self.received_at = None;
+        }
+    }
+
+    fn all_are_told(&self) -> bool {
         let pushed = |state: &Link| state.pushed >= self.any_version;
         let announced = |state: &Link| state.announced >= self.any_version;
-        let all_told = |state: &Link| match self.flow(state) {
+        let told = |state: &Link| match self.flow(state) {
             Flow::None => true,
             Flow::Mesh => pushed(state) && announced(state),
             Flow::Eager => pushed(state),
             Flow::Lazy => announced(state),
         };
-        if self.links.values().all(all_told) {
-            self.received_at = None;
-        }
+        self.links.values().all(told)
     }
 
     pub(super) fn next_spread(&self) -> Option<Instant> {
-        let links = self.links.iter().filter(|(_, state)| state.is_up()).map(|(link, _)| *link);
-        links.flat_map(|link| [self.push_due(link), self.announce_due(link)]).flatten().min()
+        self.links.values().flat_map(|state| [self.push_due(state), self.announce_due(state)]).flatten().min()
     }
 
     /// When the link is due a push: at once what was written here, after a while what others wrote; not before the
     /// transport has taken the last one. While the peer pulls, pushes build on what the pull will have brought it to, and
     /// go before it: it is of lower priority.
-    fn push_due(&self, link: LinkId) -> Option<Instant> {
-        let state = self.links.get(&link)?;
+    fn push_due(&self, state: &Link) -> Option<Instant> {
+        if state.pushed >= self.any_version || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX || !state.is_up() {
+            return None;
+        }
         state.known.as_ref()?;
         let pull_begins = state.expected.is_none() && !state.sending.is_empty();
-        if state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX || pull_begins || state.pushed >= self.any_version {
+        if pull_begins {
             return None;
         }
         let fresh = state.pushed < self.own_version;
@@ -127,8 +136,7 @@ impl Node {
     }
 
     /// When to tell the peer what others have brought, so that it does not send it: before it would.
-    fn announce_due(&self, link: LinkId) -> Option<Instant> {
-        let state = self.links.get(&link)?;
+    fn announce_due(&self, state: &Link) -> Option<Instant> {
         if state.announced >= self.any_version || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX {
             return None;
         }
@@ -143,7 +151,7 @@ impl Node {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
         state.announced = version;
-        state.announce_not_before = self.now.instant + self.config.announce_after;
+        state.announce_not_before = self.now.instant + self.config.announce_every;
         if state.known.as_ref().is_some_and(|known| known.includes(self.map.context())) {
             return;
         }
@@ -188,8 +196,10 @@ impl Node {
         for (link, awaited) in due {
             if !self.map.context().includes(&awaited) && !std::mem::replace(&mut asked, true) {
                 self.set_eager(link, true);
+                // With what is here before it, the peer pushes what is missing and no more.
+                let context = self.map.context().clone();
+                self.send(link, CONTROL, &Message::Context { context, replace: true }, None);
                 self.send(link, CONTROL, &Message::Graft, None);
-                self.want_pull(link, false);
             }
             // What was announced meanwhile waits its own time.
             let known = self.links.get(&link).and_then(|state| state.known.clone());
