@@ -14,9 +14,9 @@ use std::sync::Arc;
 pub(super) type Clock = (ReplicaId, u64);
 
 /// So many stand in a list: it costs less than chunks do, and most clusters are no larger.
-const LIST_MAX: usize = 64;
+const LIST_MAX: usize = 48;
 /// In a chunk, about: copying one costs as much as copying the list of chunks among a thousand.
-const CHUNK_LEN: usize = 32;
+const CHUNK_LEN: usize = 12;
 
 /// Equal sets are equal values: how many chunks there are follows from the number of clocks.
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -29,7 +29,7 @@ mod view;
 
 use super::assembly::Assembly;
 use super::broadcast::Delivery;
-use super::codec::{self, Compressor};
+use super::codec;
 use super::config::NodeConfig;
 use super::dial::DialTable;
 use super::durable::Kept;
@@ -225,7 +225,6 @@ pub struct Node {
     received: Received,
     /// Large values that have arrived in part.
     assembly: Assembly,
-    compressor: Compressor,
     /// What the bytes were for on links that are gone, sent and received.
     past: [Ledger; 2],
     members: Members,
@@ -286,7 +285,6 @@ impl Node {
             reconciled: Reconciled::default(),
             received: Received::default(),
             assembly: Assembly::default(),
-            compressor: Compressor::default(),
             past: Default::default(),
             members: Members::default(),
             suspicions: Suspicions::default(),
@@ -564,7 +562,7 @@ impl Node {
             _ => state.sending.get_mut(&channel).map(|sending| &mut sending.pace),
         };
         pace.into_iter().for_each(|pace| pace.on_given(self.now.instant, plain_bytes));
-        let frame = if state.compresses { self.compressor.compress(plain) } else { plain };
+        let frame = if state.compresses { codec::compress(plain) } else { plain };
         state.sent.add(Carried { message, frame_bytes: frame.len(), plain_bytes, contexts_bytes });
         self.outputs.push_back(Output::Send { link, channel, frame });
     }

@@ -6,6 +6,7 @@
 use super::{COMPRESSED, FRAME_BYTES_MAX, Result, bounded};
 use crate::proto::wire::{DecodeError, Reader};
 use bytes::Bytes;
+use std::cell::RefCell;
 
 /// Shorter frames are not worth it.
 const PLAIN_BYTES_MIN: usize = 200;
@@ -66,6 +67,15 @@ impl Compressor {
     }
 }
 
+/// The frame by the compressor of this thread: a thousand nodes in one process need no thousand of them. See
+/// [`Compressor::compress`].
+pub(crate) fn compress(frame: Bytes) -> Bytes {
+    thread_local! {
+        static COMPRESSOR: RefCell<Compressor> = RefCell::default();
+    }
+    COMPRESSOR.with_borrow_mut(|compressor| compressor.compress(frame))
+}
+
 /// How long the frame is without compression.
 pub fn plain_bytes(frame: &Bytes) -> usize {
     let claimed = || Claim::read(frame).ok().flatten().map(|claim| claim.bytes);
@@ -104,7 +114,17 @@ impl<'a> Claim<'a> {
         if said != Some(self.bytes as u64) {
             return Err(BROKEN);
         }
-        let frame = zstd::bulk::decompress(self.data, self.bytes).map_err(|_| BROKEN)?;
+        thread_local! {
+            static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+        }
+        let expanded = ZSTD.with_borrow_mut(|zstd| {
+            let zstd = match zstd {
+                Some(zstd) => zstd,
+                none => none.insert(zstd::bulk::Decompressor::new()?),
+            };
+            zstd.decompress(self.data, self.bytes)
+        });
+        let frame = expanded.map_err(|_| BROKEN)?;
         if frame.len() == self.bytes { Ok(frame.into()) } else { Err(BROKEN) }
     }
 

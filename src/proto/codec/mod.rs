@@ -17,6 +17,7 @@ mod pull;
 mod small;
 mod spoken;
 
+pub(crate) use compress::compress;
 pub use compress::{Compressor, FEATURE_ZSTD, FEATURES, plain_bytes};
 pub use spoken::Spoken;
 

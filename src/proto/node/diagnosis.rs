@@ -108,7 +108,7 @@ impl Node {
         while let Some(message) = sender.next(&self.map) {
             let frame = codec::encode(&message, Some(sender.begin()));
             // Nodes of one cluster are mostly of one build.
-            let frame = if FEATURES & FEATURE_ZSTD == 0 { frame } else { self.compressor.compress(frame) };
+            let frame = if FEATURES & FEATURE_ZSTD == 0 { frame } else { codec::compress(frame) };
             let frame = frame.len() as u64;
             match &message {
                 Message::Chunk(chunk) => (of_entries, made) = (of_entries + frame, made + chunk.len()),

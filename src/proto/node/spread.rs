@@ -106,13 +106,13 @@ impl Node {
         let Some(state) = self.links.get_mut(&link) else { return };
         let Some(known) = state.push_base() else { return };
         state.pushed = version;
-        if known.includes(self.map.context()) {
+        let missing = self.map.context().count_missing_from(&known);
+        if missing == 0 {
             return;
         }
         let bytes_max = state.control.bytes();
         state.push_not_before = self.now.instant + self.config.coalesce;
-        let few =
-            self.map.context().count_missing_from(&known) <= PUSH_DOTS_MAX && self.map.pending() <= PUSH_PENDING_MAX;
+        let few = missing <= PUSH_DOTS_MAX && self.map.pending() <= PUSH_PENDING_MAX;
         // A longer one would keep the next ones waiting, that may be small.
         let named = state.keys_until <= self.now.instant;
         let delta = match named {
