@@ -21,6 +21,9 @@ pub const CONTROL: u64 = 0;
 /// Why one of two links between the same nodes is closed: no fault, and nothing to be reported.
 pub const DUPLICATE: &str = "there is another link between the two";
 
+/// Why a link is closed that was only to meet: no fault either.
+pub const PASSED: &str = "nothing is left to say, and the link was not to stay";
+
 /// Why links are closed to all who say that they are the same replica. Whoever is told this has to say it aloud.
 pub const CLONED: &str =
     "several processes run with this replica id: a copied data directory must not be started twice";

@@ -9,7 +9,7 @@
 use super::Node;
 use super::Output;
 use crate::crdt::ReplicaId;
-use crate::proto::link::{CONTROL, Link, LinkId, Role};
+use crate::proto::link::{CONTROL, Link, LinkId, PASSED, Role};
 use crate::proto::membership::active::{Failed, Overlay, may_be_asked};
 use crate::proto::membership::{Contact, Descriptor, MemberState, Propagate};
 use crate::proto::message::{Ask, Hello, Message, Shuffle};
@@ -32,9 +32,6 @@ const DESCRIPTOR_BYTES: usize = 24;
 const PASSING_PATIENCE: Duration = Duration::from_secs(60);
 /// So many peers are remembered beside those that were given.
 const ANCHORS_MAX: usize = 8;
-
-/// Why a link is closed that was not to stay.
-const PASSED: &str = "nothing is left to say, and the link was not to stay";
 
 impl Node {
     /// How many links are active, or will be if the peer has room.
