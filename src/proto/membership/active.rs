@@ -96,6 +96,11 @@ impl Overlay {
         self.large
     }
 
+    /// How many addresses are dialled at once by a node that has no links: in a small cluster all that there can be.
+    pub(crate) fn dials_at_once(&self, links: ActiveLinks) -> usize {
+        if self.large { links.min } else { MESH_MAX }
+    }
+
     /// So many members are present. Whether the cluster has become large by that.
     pub(crate) fn count(&mut self, present: usize) -> bool {
         let was = self.large;
