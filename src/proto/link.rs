@@ -218,6 +218,11 @@ impl Link {
         self.received.add(Carried { message, frame_bytes: frame.len(), plain_bytes, contexts_bytes });
     }
 
+    /// Whether nothing comes from the peer but what it has written itself.
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.hello.as_ref().is_some_and(Hello::is_leaf)
+    }
+
     /// Whether both ends know each other.
     pub(crate) fn is_up(&self) -> bool {
         self.hello.is_some() && !self.closing

@@ -269,7 +269,7 @@ impl Node {
             boots: Boots::default(),
             holding: Holding::default(),
             view: View::new(config.view),
-            overlay: Overlay::new(now.instant),
+            overlay: Overlay::new(now.instant, config.leaf),
             rng: view::rng(&config),
             unanswered: BTreeMap::new(),
             offline: false,

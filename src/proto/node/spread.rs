@@ -55,8 +55,8 @@ impl Node {
                 self.announce(link);
             }
         }
-        let pushed = |state: &Link| state.pushed >= self.any_version;
-        let announced = |state: &Link| state.announced >= self.any_version;
+        let pushed = |state: &Link| state.pushed >= self.told_version();
+        let announced = |state: &Link| state.announced >= self.told_version();
         let all_told = |state: &Link| match self.flow(state) {
             Flow::None => true,
             Flow::Mesh => pushed(state) && announced(state),
@@ -66,6 +66,11 @@ impl Node {
         if self.links.values().all(all_told) {
             self.received_at = None;
         }
+    }
+
+    /// Up to which version peers are told unasked: a leaf tells only what is its own.
+    fn told_version(&self) -> u64 {
+        if self.config.leaf { self.own_version } else { self.any_version }
     }
 
     pub(super) fn next_spread(&self) -> Option<Instant> {
@@ -80,7 +85,7 @@ impl Node {
         let state = self.links.get(&link)?;
         state.known.as_ref()?;
         let pull_begins = state.expected.is_none() && !state.sending.is_empty();
-        if state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX || pull_begins || state.pushed >= self.any_version {
+        if state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX || pull_begins || state.pushed >= self.told_version() {
             return None;
         }
         let fresh = state.pushed < self.own_version;
@@ -129,7 +134,7 @@ impl Node {
     /// When to tell the peer what others have brought, so that it does not send it: before it would.
     fn announce_due(&self, link: LinkId) -> Option<Instant> {
         let state = self.links.get(&link)?;
-        if state.announced >= self.any_version || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX {
+        if state.announced >= self.told_version() || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX {
             return None;
         }
         match self.flow(state) {
@@ -156,7 +161,8 @@ impl Node {
     /// A push brought mostly what others had brought before: its link is not part of the tree.
     pub(super) fn prune_if_late(&mut self, link: LinkId, received: Received) {
         let late = received.known + received.void > received.new;
-        let eager = self.links.values().filter(|state| self.flow(state) == Flow::Eager).count();
+        let carries = |state: &&Link| self.flow(state) == Flow::Eager && !state.is_leaf();
+        let eager = self.links.values().filter(carries).count();
         let of_tree = self.links.get(&link).is_some_and(|state| self.flow(state) == Flow::Eager);
         if late && of_tree && eager > 1 && self.rng.random_ratio(1, PRUNE_SHARE) {
             self.set_eager(link, false);
