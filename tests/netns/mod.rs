@@ -157,6 +157,7 @@ impl Lab {
         command.args(["--compat", "kvs,cache"]).args(flags).current_dir(directory.path());
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.env("SOCKET_ADDRESS", &place.address).env("VIEW", &place.join);
+        command.env("RUST_LOG", "tidings=info");
         command.env("TIDINGS_SECRET", "ab".repeat(32)).env("TIDINGS_HTTP_ALLOW_ANONYMOUS", "true");
         let log = OpenOptions::new().create(true).append(true).open(directory.path().join(LOG)).expect("a log");
         let mut process = Process::start(command.stderr(log));
