@@ -1,10 +1,13 @@
 //! Settings of a store, checked once when they are built. Not responsible for where they come from: flags, environment
 //! and files belong to the binary.
 
+mod overlay;
+
 use crate::Error;
 use crate::proto::membership::ViewConfig;
 use crate::runtime::discovery::{Resolver, SystemResolver};
 use crate::runtime::net::{Secret, Transport, UploadLimits};
+pub(crate) use overlay::OverlayConfig;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -91,6 +94,7 @@ pub struct Config {
     pub(crate) keep_alive: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) view: ViewConfig,
+    pub(crate) overlay: OverlayConfig,
 }
 
 /// Settings on their way to a [`Config`]. What is not set has its default.
@@ -118,6 +122,7 @@ pub struct ConfigBuilder {
     keep_alive: Option<Duration>,
     idle_timeout: Option<Duration>,
     view: Option<ViewConfig>,
+    overlay: OverlayConfig,
 }
 
 impl Config {
@@ -170,6 +175,7 @@ impl Config {
             keep_alive: None,
             idle_timeout: None,
             view: None,
+            overlay: OverlayConfig::default(),
         }
     }
 }
@@ -314,6 +320,50 @@ impl ConfigBuilder {
         self
     }
 
+    /// How many links the node keeps where not all are linked to all: it looks for others with fewer than `min`, and takes no
+    /// more than `max`, which must be more; by default as the profile has it. With more, each write comes sooner and more
+    /// often, and more nodes may crash at once before the rest is in parts for a moment.
+    pub fn links(mut self, min: usize, max: usize) -> Self {
+        self.overlay.links = Some((min, max));
+        self
+    }
+
+    /// The node takes part without carrying what others write: for one whose upload is thin or dear. It keeps 2 to 3 links, also
+    /// in a small cluster, on which it gets everything; it sends what it has written itself, and answers who asks it.
+    /// Others keep their links among themselves, so that nothing depends on it. A cluster of leaves alone is a slow one.
+    pub fn leaf(mut self, leaf: bool) -> Self {
+        self.overlay.leaf = leaf;
+        self
+    }
+
+    /// How often, in a large cluster, one of the addresses that are never given up is tried; by default as the profile has
+    /// it. A split that had lasted is healed about so long after the network is.
+    pub fn anchor_every(mut self, interval: Duration) -> Self {
+        self.overlay.anchor_every = Some(interval);
+        self
+    }
+
+    /// How long a member whose link was lost has to say that it lives before it counts as down; by default as the profile
+    /// has it. Should be longer than a message takes to all nodes and back.
+    pub fn suspect_for(mut self, patience: Duration) -> Self {
+        self.overlay.suspect_for = Some(patience);
+        self
+    }
+
+    /// How long members that are down, or have left, are remembered (1 day).
+    pub fn forget_members(mut self, age: Duration) -> Self {
+        self.overlay.forget_members = Some(age);
+        self
+    }
+
+    /// What a peer has announced is asked of it after this, if it has not come from another; by default as the profile has it.
+    /// Longer than the difference between two ways through the cluster, it is asked for seldom in vain; shorter, a broken
+    /// way is mended sooner.
+    pub fn graft_after(mut self, patience: Duration) -> Self {
+        self.overlay.graft_after = Some(patience);
+        self
+    }
+
     /// Checks the settings.
     ///
     /// # Errors
@@ -341,6 +391,7 @@ impl ConfigBuilder {
         check_silence(self.profile, self.keep_alive, self.idle_timeout)?;
         let view = self.view.unwrap_or(self.profile.view());
         view.check().map_err(|wrong| Error::config(wrong.setting, wrong.problem))?;
+        self.overlay.check()?;
         Ok(Config {
             storage,
             name: check_name(self.name.unwrap_or_else(machine_name))?,
@@ -363,6 +414,7 @@ impl ConfigBuilder {
             keep_alive: self.keep_alive,
             idle_timeout: self.idle_timeout,
             view,
+            overlay: self.overlay,
         })
     }
 }

@@ -64,6 +64,8 @@ pub struct LinkStatus {
     pub address: String,
     /// `eager`, `lazy` or `none`.
     pub mode: String,
+    /// Whether it is to stay, and writes are told on it. In a large cluster others are short: two meet on them.
+    pub active: bool,
     /// The round trip, in milliseconds.
     pub rtt_ms: f64,
     /// Writes that this node has and the peer is not known to have.

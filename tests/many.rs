@@ -279,3 +279,63 @@ fn idle_day() {
     assert!(few < 1_000_000.0, "{few} bytes");
     assert!(many < 3_000_000.0, "{many} bytes");
 }
+
+/// Thirty nodes, of which the last ten have a tenth of the upload, and are leaves.
+#[test]
+fn leaves_carry_nothing_for_others() {
+    const RELAYS: usize = 20;
+    const UPLOAD: u64 = 1_000_000;
+    let mut settings = Settings { nodes: 30, seed: 10, network: local(), joins: Joins::First, ..Settings::default() };
+    (settings.network.upload, settings.leaves, settings.leaf_upload) = (Some(UPLOAD), 10, Some(UPLOAD / 10));
+    let mut cluster = Cluster::new(settings);
+    cluster.run_for(60 * SECOND);
+    demand_agreement(&mut cluster, 10);
+    let ids: Vec<ReplicaId> = (0..30).map(|who| id(&cluster, who)).collect();
+    let leaves: BTreeSet<ReplicaId> = ids[RELAYS..].iter().copied().collect();
+    for (who, id) in ids.iter().enumerate() {
+        let (to_leaves, to_relays): (Vec<_>, Vec<_>) =
+            active(node(&cluster, who)).into_iter().partition(|peer| leaves.contains(peer));
+        if leaves.contains(id) {
+            assert!(
+                (2..=3).contains(&to_relays.len()) && to_leaves.is_empty(),
+                "leaf {who}: {to_relays:?} {to_leaves:?}"
+            );
+        } else {
+            assert!(
+                (4..=6).contains(&to_relays.len()),
+                "node {who} has {} links to others that relay",
+                to_relays.len()
+            );
+            let view = node(&cluster, who).view();
+            assert!(view.iter().all(|seen| !leaves.contains(&seen.peer.id)), "a leaf is in the view of {who}");
+        }
+    }
+    // Everybody writes as much; the leaves send their own, and little else.
+    let before = cluster.figures();
+    for key in 0..600 {
+        cluster.put(key % 30, key, 400).expect("it runs");
+        cluster.run_for(SECOND / 10);
+    }
+    demand_agreement(&mut cluster, 10);
+    let sent = cluster.figures().since(&before).nodes;
+    let mean = |of: std::ops::Range<usize>| {
+        let count = of.len() as f64;
+        sent[of].iter().map(|counts| counts.sent_bytes as f64).sum::<f64>() / count
+    };
+    let (leaf, relay, own) = (mean(RELAYS..30), mean(0..RELAYS), 20.0 * 400.0);
+    eprintln!("each wrote {own:.0} B in 20 writes: a leaf sent {leaf:.0} B, another {relay:.0} B");
+    assert!(leaf < 3.0 * own, "{leaf:.0} B sent by a leaf that wrote {own:.0} B");
+    assert!(relay > 10.0 * leaf, "{relay:.0} B by who relays, {leaf:.0} B by a leaf");
+    // All leaves die at once, just after a write: the others lose nothing, and go on without a pause.
+    (0..RELAYS).for_each(|who| _ = cluster.put(who, 1_000 + who, 64).expect("it runs"));
+    (RELAYS..30).for_each(|leaf| cluster.crash(leaf));
+    cluster.run_for(SECOND);
+    (0..RELAYS).for_each(|who| _ = cluster.put(who, 2_000 + who, 64).expect("it runs"));
+    cluster.run_for(SECOND);
+    cluster.check().unwrap_or_else(|what| panic!("a second after a write, with all leaves dead: {what}"));
+    assert_eq!(connected(&cluster), RELAYS);
+    cluster.run_for(20 * SECOND);
+    for who in 0..RELAYS {
+        leaves.iter().for_each(|leaf| assert_eq!(state(&cluster, who, *leaf), Some(MemberState::Down), "at {who}"));
+    }
+}

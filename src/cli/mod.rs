@@ -24,6 +24,7 @@ mod failure;
 mod file;
 mod keys;
 mod layers;
+mod links;
 mod load;
 mod nearest;
 mod node;

@@ -1,6 +1,7 @@
 //! From settings to a node that can be started. Not responsible for starting it.
 
 use super::failure::Failure;
+use super::links::Links;
 use super::secrets::{self, Origin, SECRET_FILE};
 use super::settings::{CompatName, DATA_DIR_DEFAULT, HTTP_DEFAULT, Settings};
 use crate::http::{Access, Compat, duration};
@@ -90,6 +91,7 @@ fn config(
         Some(directory) => config.data_dir(directory),
         None => config.in_memory(),
     };
+    config = with_durations(config, &settings)?;
     if let Some(settle) = &settings.link_settle {
         let settle = duration::parse(settle);
         config = config.link_settle(settle.map_err(|problem| Failure::usage(format!("link_settle: {problem}")))?);
@@ -103,19 +105,32 @@ fn config(
     if let Some(advertise) = settings.advertise {
         config = config.advertise(advertise);
     }
+    if let Some(Links { min, max }) = settings.links {
+        config = config.links(min, max);
+    }
+    config = config.leaf(settings.leaf == Some(true));
+    config = config.upload_limit(settings.upload_limit.unwrap_or_default().0);
+    config = config.link_upload_limit(settings.link_upload_limit.unwrap_or_default().0);
+    Ok(config.profile(profile).view(view))
+}
+
+/// The settings that are a duration and nothing else.
+fn with_durations(mut config: ConfigBuilder, settings: &Settings) -> Result<ConfigBuilder, Failure> {
     for (name, said, set) in [
         ("keep_alive", &settings.keep_alive, ConfigBuilder::keep_alive as fn(ConfigBuilder, Duration) -> ConfigBuilder),
         ("idle_timeout", &settings.idle_timeout, ConfigBuilder::idle_timeout),
         ("lookup_every", &settings.lookup_every, ConfigBuilder::lookup_every),
         ("event_ttl", &settings.event_ttl, ConfigBuilder::event_ttl),
+        ("anchor_every", &settings.anchor_every, ConfigBuilder::anchor_every),
+        ("suspect_for", &settings.suspect_for, ConfigBuilder::suspect_for),
+        ("forget_members", &settings.forget_members, ConfigBuilder::forget_members),
+        ("graft_after", &settings.graft_after, ConfigBuilder::graft_after),
     ] {
         if let Some(text) = said {
             config = set(config, duration::parse(text).map_err(|problem| Failure::setting(name, problem))?);
         }
     }
-    config = config.upload_limit(settings.upload_limit.unwrap_or_default().0);
-    config = config.link_upload_limit(settings.link_upload_limit.unwrap_or_default().0);
-    Ok(config.profile(profile).view(view))
+    Ok(config)
 }
 
 /// `IP:PORT` or `http://IP:PORT`, as for clients.

@@ -4,6 +4,7 @@
 //! One struct is the flags, the file and (through the flags' own parser) the environment: a name cannot be known in one
 //! and unknown in another.
 
+use super::links::Links;
 use super::nearest::nearest;
 use super::output::Output;
 use super::rate::Rate;
@@ -108,6 +109,24 @@ pub(super) struct Settings {
     pub(super) link_settle: Option<String>,
     #[command(flatten)]
     pub(super) view: ViewSettings,
+    /// How many links it keeps in a large cluster [default: the profile's, 4..6 or 2..3; a leaf's 2..3]
+    #[arg(long, value_name = "MIN..MAX")]
+    pub(super) links: Option<Links>,
+    /// Take part without carrying what others write, on few links: for a thin or dear upload
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub(super) leaf: Option<bool>,
+    /// How often a large cluster looks for nodes it may have lost, after a split [default: the profile's, 30s or 30m]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) anchor_every: Option<String>,
+    /// How long a member whose link was lost has to say that it lives [default: the profile's, 2s or 30s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) suspect_for: Option<String>,
+    /// How long members that are down, or have left, are remembered [default: 1d]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) forget_members: Option<String>,
+    /// How long it waits for what one peer has announced to come from another [default: the profile's, 200ms or 5s]
+    #[arg(long, value_name = "DURATION")]
+    pub(super) graft_after: Option<String>,
     /// How long a message that this node broadcasts can be had: a node away for longer misses it [default: 1h]
     #[arg(long, value_name = "DURATION")]
     pub(super) event_ttl: Option<String>,
@@ -167,6 +186,12 @@ impl Settings {
             compat: if self.compat.is_empty() { below.compat } else { self.compat },
             link_settle: self.link_settle.or(below.link_settle),
             view: self.view.over(below.view),
+            links: self.links.or(below.links),
+            leaf: self.leaf.or(below.leaf),
+            anchor_every: self.anchor_every.or(below.anchor_every),
+            suspect_for: self.suspect_for.or(below.suspect_for),
+            forget_members: self.forget_members.or(below.forget_members),
+            graft_after: self.graft_after.or(below.graft_after),
             event_ttl: self.event_ttl.or(below.event_ttl),
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),
@@ -189,6 +214,8 @@ impl Settings {
             link_upload_limit: Some(Rate(0)),
             link_settle: Some("0s".to_owned()),
             view: ViewSettings::of(&ViewConfig::default()),
+            leaf: Some(false),
+            forget_members: Some("1d".to_owned()),
             event_ttl: Some(format!("{}h", Config::EVENT_TTL_DEFAULT.as_secs() / 3_600)),
             shell: Some(false),
             ..Self::default()

@@ -67,6 +67,9 @@ pub struct NodeConfig {
     pub view: ViewConfig,
     /// How many links it keeps in a large cluster.
     pub links: ActiveLinks,
+    /// It takes part without carrying what others write: see [`Hello::is_leaf`](super::message::Hello::is_leaf). However small
+    /// the cluster is, it keeps no more links than it should.
+    pub leaf: bool,
     /// In a large cluster one of the addresses that are never given up is tried once in this time.
     pub anchor_every: Duration,
     /// Who was dialled to be met and has not answered after this is not there.
@@ -110,6 +113,12 @@ impl NodeConfig {
         }
     }
 
+    /// The same for a leaf, with a leaf's few links.
+    #[must_use]
+    pub fn into_leaf(self) -> Self {
+        Self { leaf: true, links: ActiveLinks::LEAF, ..self }
+    }
+
     /// The defaults, for this replica.
     pub fn new(replica: ReplicaId) -> Self {
         Self {
@@ -141,10 +150,11 @@ impl NodeConfig {
             forget_member_ms: 24 * 3_600_000,
             view: ViewConfig::default(),
             links: ActiveLinks::default(),
+            leaf: false,
             anchor_every: Duration::from_secs(30),
             contact_timeout: Duration::from_secs(3),
             contact_linger: Duration::from_secs(1),
-            graft_after: Duration::from_millis(150),
+            graft_after: Duration::from_millis(200),
             writes_record: true,
             event_ttl_ms: 3_600_000,
         }

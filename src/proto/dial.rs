@@ -4,6 +4,8 @@ use super::config::NodeConfig;
 use super::durable::{RememberedPeer, RememberedPeers};
 use super::time::Instant;
 use crate::crdt::ReplicaId;
+use rand::Rng;
+use rand::seq::SliceRandom;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -44,6 +46,8 @@ pub(crate) struct Target {
     /// The peer has dialled the link that was lost.
     called: bool,
     next: Instant,
+    /// When it was dialled last.
+    dialed: Option<Instant>,
     lost: Instant,
     wait: Duration,
     /// How often it was dialled since somebody answered.
@@ -55,6 +59,18 @@ impl Target {
     /// once, one handshake of two is for nothing, and on a thin link it holds up the other.
     fn redial(&self, config: &NodeConfig) -> Duration {
         if self.called { (config.redial * CALLED_PATIENCE).min(config.redial_max) } else { config.redial }
+    }
+
+    /// It was dialled, not long ago: until when that counts.
+    fn under_way(&self, now: Instant, config: &NodeConfig) -> Option<Instant> {
+        self.dialed.map(|dialed| dialed + config.redial).filter(|end| *end > now)
+    }
+
+    fn dial(&mut self, now: Instant, config: &NodeConfig) {
+        let fast = now.since(self.lost) < config.redial_fast_for;
+        self.wait = if fast { self.redial(config) } else { (self.wait * 2).min(config.redial_max) };
+        (self.next, self.dialed) = (now + self.wait, Some(now));
+        self.tries = self.tries.saturating_add(1);
     }
 }
 
@@ -79,6 +95,7 @@ impl DialTable {
             own: false,
             called: false,
             next: first,
+            dialed: None,
             lost: first,
             wait: Duration::ZERO,
             tries: 0,
@@ -150,20 +167,31 @@ impl DialTable {
     }
 
     /// The addresses to dial now: not our own, and with nobody linked who answered there. Each attempt is a new one: an
-    /// old one may still run, but waits longer and longer between its own retransmissions.
-    pub(crate) fn due(&mut self, now: Instant, config: &NodeConfig, linked: impl Fn(ReplicaId) -> bool) -> Vec<String> {
-        let mut due = Vec::new();
-        for (address, target) in &mut self.targets {
-            if target.own || target.id.is_some_and(&linked) || target.next > now {
-                continue;
-            }
-            let fast = now.since(target.lost) < config.redial_fast_for;
-            target.wait = if fast { target.redial(config) } else { (target.wait * 2).min(config.redial_max) };
-            target.next = now + target.wait;
-            target.tries = target.tries.saturating_add(1);
-            due.push(address.clone());
+    /// old one may still run, but waits longer and longer between its own retransmissions. No more than `at_once` are
+    /// under way, one after the other: a node that returns to many would else be busy with handshakes until none is done in time.
+    pub(crate) fn due(
+        &mut self,
+        now: Instant,
+        config: &NodeConfig,
+        at_once: usize,
+        rng: &mut impl Rng,
+        linked: impl Fn(ReplicaId) -> bool,
+    ) -> Vec<String> {
+        let wanted = |target: &Target| !target.own && !target.id.is_some_and(&linked);
+        let (mut due, others): (Vec<_>, Vec<_>) =
+            self.targets.iter_mut().filter(|(_, target)| wanted(target)).partition(|(_, target)| target.next <= now);
+        let mut ends: Vec<Instant> = others.iter().filter_map(|(_, target)| target.under_way(now, config)).collect();
+        let room = at_once.saturating_sub(ends.len()).min(due.len());
+        if due.len() > room {
+            due.shuffle(rng);
+            due.sort_by_key(|(_, target)| target.dialed);
         }
-        due
+        due.iter_mut().take(room).for_each(|(_, target)| target.dial(now, config));
+        ends.extend((room > 0).then_some(now + config.redial));
+        // Whoever is passed over is due again with the first of those that were not, and then goes before it.
+        let again = ends.into_iter().min().unwrap_or(now + config.redial);
+        due.iter_mut().skip(room).for_each(|(_, target)| target.next = again);
+        due.into_iter().take(room).map(|(address, _)| address.clone()).collect()
     }
 
     /// Those at addresses where nobody has answered the last so many attempts.
@@ -269,5 +297,31 @@ impl DialTable {
                 target.anchor = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    #[test]
+    fn of_many_addresses_few_are_dialled_at_once_and_all_of_them_in_time() {
+        let (config, mut rng) = (NodeConfig::new(ReplicaId::from(1)), StdRng::seed_from_u64(1));
+        let (mut dials, mut dialed) = (DialTable::default(), BTreeSet::new());
+        // Not all known at the same moment: their turns would else come together.
+        (0..40).for_each(|port| _ = dials.add(&format!("a:{port}"), false, None, Instant::from_micros(port * 7_000)));
+        let mut now = Instant::from_micros(0);
+        for _ in 0..200 {
+            let next = dials.next(|_| false).expect("some are not linked");
+            now = now.max(next);
+            let due = dials.due(now, &config, 4, &mut rng, |_| false);
+            dialed.extend(due);
+            let under_way = dials.targets.values().filter(|target| target.under_way(now, &config).is_some()).count();
+            assert!(under_way <= 4, "{under_way} at {now:?}");
+            assert!(dials.next(|_| false) > Some(now), "nothing is due now that was passed over");
+        }
+        assert_eq!(dialed.len(), 40);
     }
 }

@@ -21,6 +21,9 @@ pub const CONTROL: u64 = 0;
 /// Why one of two links between the same nodes is closed: no fault, and nothing to be reported.
 pub const DUPLICATE: &str = "there is another link between the two";
 
+/// Why a link is closed that was only to meet: no fault either.
+pub const PASSED: &str = "nothing is left to say, and the link was not to stay";
+
 /// Why links are closed to all who say that they are the same replica. Whoever is told this has to say it aloud.
 pub const CLONED: &str =
     "several processes run with this replica id: a copied data directory must not be started twice";
@@ -213,6 +216,11 @@ impl Link {
     pub(crate) fn count_received(&mut self, message: &Message, frame: &Bytes, contexts_bytes: usize) {
         let plain_bytes = codec::plain_bytes(frame);
         self.received.add(Carried { message, frame_bytes: frame.len(), plain_bytes, contexts_bytes });
+    }
+
+    /// Whether nothing comes from the peer but what it has written itself.
+    pub(crate) fn is_leaf(&self) -> bool {
+        self.hello.as_ref().is_some_and(Hello::is_leaf)
     }
 
     /// Whether both ends know each other.

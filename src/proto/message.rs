@@ -109,8 +109,19 @@ pub struct Hello {
     pub bound: u64,
     /// What the sender wants the link for. The one who has dialled says what it is.
     pub ask: Ask,
-    /// What it can read beyond what all can: bit 0, frames compressed with zstd. Others count for nothing.
+    /// What it can do that not all can: bit 0, read frames compressed with zstd. And what it does not: bit 1, pass on what
+    /// others write. Other bits count for nothing.
     pub features: u64,
+}
+
+/// A bit of [`Hello::features`].
+pub const FEATURE_LEAF: u64 = 2;
+
+impl Hello {
+    /// Whether the sender is a leaf: it passes on only what it has written itself, so nobody counts on a link to it.
+    pub fn is_leaf(&self) -> bool {
+        self.features & FEATURE_LEAF != 0
+    }
 }
 
 /// What the sender of a hello wants the link for.

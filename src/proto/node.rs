@@ -268,7 +268,7 @@ impl Node {
             boots: Boots::default(),
             holding: Holding::default(),
             view: View::new(config.view),
-            overlay: Overlay::new(now.instant),
+            overlay: Overlay::new(now.instant, config.leaf),
             rng: view::rng(&config),
             unanswered: BTreeMap::new(),
             offline: false,
@@ -487,7 +487,8 @@ impl Node {
         if self.dials_all() {
             let links = &self.links;
             let linked = |id| links.values().any(|link| !link.closing && link.identity == id);
-            let due = self.dials.due(now, &self.config, linked);
+            let at_once = self.overlay.dials_at_once(self.config.links);
+            let due = self.dials.due(now, &self.config, at_once, &mut self.rng, linked);
             self.dials.unreachable(&due).into_iter().for_each(|id| self.suspect_unreachable(id));
             self.outputs.extend(due.into_iter().map(|address| Output::Dial { address }));
         }

@@ -16,7 +16,7 @@ use super::net::{
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
 use crate::crdt::ReplicaId;
-use crate::proto::link::{CLONED, DUPLICATE, LinkId};
+use crate::proto::link::{CLONED, DUPLICATE, LinkId, PASSED};
 use crate::proto::node::{Input, Node, Output};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -436,7 +436,8 @@ impl Driver {
 
     /// Once for each address and reason: a peer that stays away is tried for ever.
     fn report_failure(&mut self, address: String, error: String) {
-        if self.failures.get(&address) == Some(&error) || error.contains(DUPLICATE) {
+        let no_fault = [DUPLICATE, PASSED].iter().any(|reason| error.contains(reason));
+        if no_fault || self.failures.get(&address) == Some(&error) {
             debug!(address, error, "no link");
             return;
         }

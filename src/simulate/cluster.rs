@@ -46,6 +46,10 @@ pub struct Settings {
     pub kept: bool,
     /// Clocks are wrong by up to so much, forward or back.
     pub skew_ms: u64,
+    /// So many, the last ones, are leaves,
+    pub leaves: usize,
+    /// and can send so much, in bytes a second; `None` is what all can.
+    pub leaf_upload: Option<u64>,
     /// How nodes behave; replica, boot, name, address and join are set for each.
     pub template: NodeConfig,
 }
@@ -60,8 +64,28 @@ impl Default for Settings {
             start_within_us: 1_000_000,
             kept: false,
             skew_ms: 0,
+            leaves: 0,
+            leaf_upload: None,
             template: NodeConfig::new(ReplicaId::from(0)),
         }
+    }
+}
+
+impl Settings {
+    fn is_leaf(&self, who: usize) -> bool {
+        who + self.leaves >= self.nodes
+    }
+
+    /// How a node behaves.
+    fn template_of(&self, who: usize) -> NodeConfig {
+        let template = self.template.clone();
+        if self.is_leaf(who) { template.into_leaf() } else { template }
+    }
+
+    /// The paths from a node to others.
+    pub(super) fn network_of(&self, who: usize) -> Network {
+        let upload = self.leaf_upload.filter(|_| self.is_leaf(who)).or(self.network.upload);
+        Network { upload, ..self.network.clone() }
     }
 }
 
@@ -216,7 +240,8 @@ impl Cluster {
         if self.machines[who].node.is_some() {
             return;
         }
-        self.machines[who].start(who, &self.settings.template, self.now_us);
+        let template = self.settings.template_of(who);
+        self.machines[who].start(who, &template, self.now_us);
         if self.machines[who].boots > 1 {
             self.count_up();
             self.disown(who);

@@ -101,7 +101,8 @@ impl Cluster {
         let (latency_us, free_us) = (self.latency_us(from, to), self.machines[from].upload_free_us);
         let frame_bytes = if let Item::Frame(frame) = item { frame.len() } else { 0 };
         let times = (self.now_us, free_us);
-        let travel = self.settings.network.travel(&mut self.rng, latency_us, frame_bytes, times);
+        let network = self.settings.network_of(from);
+        let travel = network.travel(&mut self.rng, latency_us, frame_bytes, times);
         let machine = &mut self.machines[from];
         machine.upload_free_us = travel.left_us;
         machine.tally.sent_bytes += travel.bytes;

@@ -153,6 +153,7 @@ impl Store {
             id: link.id.to_string(),
             address: link.address,
             mode: link_mode(Some(link.mode)).name().to_owned(),
+            active: link.active,
             rtt_ms: rtt.as_secs_f64() * 1000.0,
             lag: link.lag,
             bytes: bytes_status(link.ledgers, sent, received),

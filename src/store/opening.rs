@@ -125,6 +125,7 @@ fn node_config(
     node.view = config.view;
     node.event_ttl_ms = millis(config.event_ttl);
     node.drift_ms = millis(config.clock_drift);
+    config.overlay.apply(&mut node);
     node
 }
 

@@ -129,6 +129,49 @@ fn a_view_that_cannot_work_is_refused_where_it_was_said() {
 }
 
 #[test]
+fn links_and_patience_can_be_said_in_three_ways() {
+    let (_directory, path) = file("links = 3\nanchor_every = \"2s\"\nforget_members = \"2h\"\n");
+    let variables = [("TIDINGS_SUSPECT_FOR", "500ms"), ("TIDINGS_ANCHOR_EVERY", "3s")];
+    let shown = parsed(&config("show", &path, &["--json", "--graft-after", "1s"], &variables));
+    let line = |number: u32| json!(format!("{}, line {number}", path.display()));
+    assert_eq!(shown["links"], json!({ "value": "3..4", "from": line(1) }));
+    assert_eq!(shown["anchor_every"], json!({ "value": "3s", "from": "TIDINGS_ANCHOR_EVERY" }));
+    assert_eq!(shown["forget_members"], json!({ "value": "2h", "from": line(3) }));
+    assert_eq!(shown["suspect_for"], json!({ "value": "500ms", "from": "TIDINGS_SUSPECT_FOR" }));
+    assert_eq!(shown["graft_after"], json!({ "value": "1s", "from": "--graft-after" }));
+    let flag = parsed(&config("show", &path, &["--json", "--links", "5..9"], &variables));
+    assert_eq!(flag["links"], json!({ "value": "5..9", "from": "--links" }));
+    let variable = parsed(&config("show", &path, &["--json"], &[("TIDINGS_LINKS", "2")]));
+    assert_eq!(variable["links"], json!({ "value": "2..3", "from": "TIDINGS_LINKS" }));
+}
+
+#[test]
+fn links_and_patience_that_cannot_work_are_refused_where_they_were_said() {
+    let (_directory, path) = file("\nsuspect_for = \"1ms\"\n");
+    let node = |path: &Path, flags: &[&str], variables: &[(&str, &str)]| {
+        let mut tidings = tidings();
+        tidings.args(["node", "--in-memory", "--config"]).arg(path).args(flags).envs(variables.iter().copied());
+        let output = tidings.output().expect("the binary runs");
+        (code(&output), stderr(&output))
+    };
+    let said = format!("{}, line 2: suspect_for: give 100ms or more\n", path.display());
+    assert_eq!(node(&path, &[], &[]), (2, said.clone()));
+    assert_eq!(stderr(&config("check", &path, &[], &[])), said);
+    let (_directory, empty) = file("");
+    let room = "--links: who has 4 links must be able to take another: give 4..5\n";
+    assert_eq!(node(&empty, &["--links", "4..4"], &[]), (2, room.to_owned()));
+    let pairs = "TIDINGS_LINKS: with fewer than 2 links the nodes would fall apart in pairs\n";
+    assert_eq!(node(&empty, &[], &[("TIDINGS_LINKS", "1")]), (2, pairs.to_owned()));
+    let few = node(&empty, &[], &[("TIDINGS_LINKS", "few")]);
+    assert!(few.0 == 2 && few.1.starts_with("TIDINGS_LINKS: \"few\": give how many links"), "{}", few.1);
+    let anchors = "--anchor-every: \"10\" is no duration: give a number and ms, s, m, h or d, as 30s\n";
+    assert_eq!(node(&empty, &["--anchor-every", "10"], &[]), (2, anchors.to_owned()));
+    let (_directory, wrong) = file("links = \"many\"\n");
+    let said = stderr(&config("check", &wrong, &[], &[]));
+    assert!(said.contains("line 1: links: ") && said.contains("4..6"), "{said}");
+}
+
+#[test]
 fn the_example_is_a_file_that_changes_nothing() {
     let example = run(["config", "example"]);
     assert_eq!((code(&example), stderr(&example)), (0, String::new()));

@@ -5,9 +5,12 @@
 //! ```
 //!
 //! The switch routes. A cut is a rule of it that drops what goes between nodes, silently and both ways; this process
-//! reaches all of them all the time.
+//! reaches all of them all the time. In one namespace there may be several processes, each on a port of its own: a cut
+//! then parts them together from the others.
+#![allow(dead_code)]
 
 use crate::common::{Answer, PATIENCE, Process, ask};
+use std::fs::OpenOptions;
 use std::io::Write;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -16,6 +19,9 @@ use ureq::Agent;
 
 /// The port of every process, TCP and UDP.
 const PORT: u16 = 8090;
+
+/// What a process has logged, in its directory.
+const LOG: &str = "log";
 
 /// Namespaces `1..=count` and the switch; they go with this value.
 pub(crate) struct Lab {
@@ -117,27 +123,46 @@ impl Lab {
 
     /// Starts a process in its namespace, from its environment alone; `flags` beside `--compat`.
     pub(crate) fn start(&self, node: usize, flags: &[&str]) -> Server {
-        let directory = tempfile::tempdir().expect("a directory");
-        let process = self.spawn(node, flags, &directory);
-        let http = format!("http://{}", self.address(node));
-        Server { process, http, directory, agent: crate::common::agent() }
+        self.start_at(&self.place(node), flags)
     }
 
     /// Starts it again, over the same files.
     pub(crate) fn restart(&self, node: usize, flags: &[&str], server: &mut Server) {
-        server.process = self.spawn(node, flags, &server.directory);
+        self.restart_at(&self.place(node), flags, server);
     }
 
-    fn spawn(&self, node: usize, flags: &[&str], directory: &TempDir) -> Process {
+    fn place(&self, node: usize) -> Place {
+        Place { namespace: node, address: self.address(node), join: self.addresses().join(",") }
+    }
+
+    /// Where one of several processes of a namespace listens.
+    pub(crate) fn address_on(&self, namespace: usize, port: u16) -> String {
+        format!("{}:{port}", self.ip(namespace))
+    }
+
+    pub(crate) fn start_at(&self, place: &Place, flags: &[&str]) -> Server {
+        let directory = tempfile::tempdir().expect("a directory");
+        let process = self.spawn(place, flags, &directory);
+        Server { process, http: format!("http://{}", place.address), directory, agent: crate::common::agent() }
+    }
+
+    pub(crate) fn restart_at(&self, place: &Place, flags: &[&str], server: &mut Server) {
+        server.process = self.spawn(place, flags, &server.directory);
+    }
+
+    /// What it logs is appended to `LOG` in its directory.
+    fn spawn(&self, place: &Place, flags: &[&str], directory: &TempDir) -> Process {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace(node), env!("CARGO_BIN_EXE_tidings"), "node"]);
+        command.args(["netns", "exec", &self.namespace(place.namespace), env!("CARGO_BIN_EXE_tidings"), "node"]);
         command.args(["--compat", "kvs,cache"]).args(flags).current_dir(directory.path());
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-        command.env("SOCKET_ADDRESS", self.address(node)).env("VIEW", self.addresses().join(","));
+        command.env("SOCKET_ADDRESS", &place.address).env("VIEW", &place.join);
+        command.env("RUST_LOG", "tidings=info");
         command.env("TIDINGS_SECRET", "ab".repeat(32)).env("TIDINGS_HTTP_ALLOW_ANONYMOUS", "true");
-        let mut process = Process::start(&mut command);
+        let log = OpenOptions::new().create(true).append(true).open(directory.path().join(LOG)).expect("a log");
+        let mut process = Process::start(command.stderr(log));
         let line = process.line();
-        let expected = format!("http://{0}  quic {0}", self.address(node));
+        let expected = format!("http://{0}  quic {0}", place.address);
         assert!(line.ends_with(&expected), "the line of a node: {line:?}");
         process
     }
@@ -150,6 +175,16 @@ impl Drop for Lab {
             let _ = ip(&format!("netns del {}", self.namespace(number)));
         }
     }
+}
+
+/// Where a process runs, and whom it knows.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) namespace: usize,
+    /// Of both ports, TCP and UDP.
+    pub(crate) address: String,
+    /// With commas between them.
+    pub(crate) join: String,
 }
 
 /// A process in a namespace.
@@ -172,6 +207,11 @@ impl Server {
     pub(crate) fn kill(&mut self) {
         self.process.signal("KILL");
         self.process.wait();
+    }
+
+    /// What it has logged; the harness shows it if the test fails.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join(LOG)).unwrap_or_default()
     }
 
     /// What it holds in memory, in bytes, by the system's account.

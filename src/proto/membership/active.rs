@@ -27,6 +27,18 @@ pub struct ActiveLinks {
     pub max: usize,
 }
 
+impl ActiveLinks {
+    /// From so many to so many: it is content in the middle.
+    pub const fn between(min: usize, max: usize) -> Self {
+        Self { min, fill: min.midpoint(max), max }
+    }
+}
+
+impl ActiveLinks {
+    /// Of a leaf: one may be lost, and the other still brings everything.
+    pub const LEAF: Self = Self::between(2, 3);
+}
+
 impl Default for ActiveLinks {
     fn default() -> Self {
         Self { min: 4, fill: 5, max: 6 }
@@ -37,6 +49,8 @@ impl Default for ActiveLinks {
 #[derive(Debug)]
 pub(crate) struct Overlay {
     large: bool,
+    /// For a leaf every cluster is.
+    leaf: bool,
     /// By address: who was dialled for what, and has not answered.
     contacts: BTreeMap<String, Contacting>,
     /// It has fewer links than it should, and looks for others until it is filled.
@@ -78,9 +92,10 @@ impl Overlay {
     /// The shortest pause between two rounds of asking for links.
     pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
-    pub(crate) fn new(now: Instant) -> Self {
+    pub(crate) fn new(now: Instant, leaf: bool) -> Self {
         Self {
-            large: false,
+            large: leaf,
+            leaf,
             contacts: BTreeMap::new(),
             filling: true,
             in_vain: 0,
@@ -91,15 +106,20 @@ impl Overlay {
         }
     }
 
-    /// Whether there are too many members for a link to each.
+    /// Whether there are too many members for a link to each, or this one should not have so many.
     pub(crate) fn is_large(&self) -> bool {
         self.large
+    }
+
+    /// How many addresses are dialled at once by a node that has no links: in a small cluster all that there can be.
+    pub(crate) fn dials_at_once(&self, links: ActiveLinks) -> usize {
+        if self.large { links.min } else { MESH_MAX }
     }
 
     /// So many members are present. Whether the cluster has become large by that.
     pub(crate) fn count(&mut self, present: usize) -> bool {
         let was = self.large;
-        self.large = present > MESH_MAX || (was && present > MESH_AGAIN);
+        self.large = self.leaf || present > MESH_MAX || (was && present > MESH_AGAIN);
         self.large && !was
     }
 
@@ -197,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_cluster_at_the_edge_does_not_turn_over_each_time() {
-        let mut overlay = Overlay::new(at(0));
+        let mut overlay = Overlay::new(at(0), false);
         let large: Vec<bool> = [9, 10, 9, 10, 8, 9, 10]
             .map(|present| {
                 overlay.count(present);
@@ -209,7 +229,7 @@ mod tests {
 
     #[test]
     fn links_are_asked_for_until_it_is_filled_and_not_again_before_it_has_too_few() {
-        let mut overlay = Overlay::new(at(0));
+        let mut overlay = Overlay::new(at(0), false);
         let links = ActiveLinks::default();
         let wanted = [0, 3, 4, 5, 4, 3, 4].map(|active| overlay.wanted(active, links));
         assert_eq!(wanted, [5, 2, 1, 0, 0, 2, 1]);
@@ -220,7 +240,7 @@ mod tests {
 
     #[test]
     fn who_has_none_is_urgent_after_some_refusals() {
-        let mut overlay = Overlay::new(at(0));
+        let mut overlay = Overlay::new(at(0), false);
         assert_eq!(overlay.ask(0), Ask::Active);
         (0..3).for_each(|_| overlay.on_asked(false, at(0)));
         assert_eq!((overlay.ask(0), overlay.ask(1)), (Ask::Urgent, Ask::Active));
@@ -231,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_known_contact_is_tried_again_and_a_link_is_asked_of_another() {
-        let mut overlay = Overlay::new(at(0));
+        let mut overlay = Overlay::new(at(0), false);
         let known = Some(ReplicaId::from(1));
         let mut tries = 0;
         overlay.contact("a:1", known, Ask::Passing, at(10));
@@ -246,7 +266,7 @@ mod tests {
 
     #[test]
     fn shuffles_become_rarer_until_something_stirs() {
-        let (mut overlay, second) = (Overlay::new(at(0)), Duration::from_secs(1));
+        let (mut overlay, second) = (Overlay::new(at(0), false), Duration::from_secs(1));
         let mut waits = Vec::new();
         for _ in 0..8 {
             overlay.shuffled(at(0), second);

@@ -118,6 +118,7 @@ mod tests {
             name: "a".to_owned(),
             addresses: vec!["10.0.0.1:7400".to_owned()],
             http: Some(http.to_owned()),
+            leaf: false,
             protocol: 1,
             incarnation: 1,
             boot,

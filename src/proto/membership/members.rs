@@ -11,7 +11,7 @@ pub(crate) struct Members {
     records: BTreeMap<ReplicaId, Listed>,
     /// The earliest deadline of a record, in milliseconds since 1970.
     next_expiry: Option<u64>,
-    /// How many are neither down nor left.
+    /// How many are neither down nor left, without leaves.
     present: usize,
 }
 
@@ -51,7 +51,8 @@ impl Members {
             None => self.records.remove(&id),
         };
         let before = before.map(|listed| listed.record);
-        let counts = |record: &Option<Record>| usize::from(record.as_ref().is_some_and(Record::is_present));
+        let is_counted = |record: &Record| record.is_present() && !record.leaf;
+        let counts = |record: &Option<Record>| usize::from(record.as_ref().is_some_and(is_counted));
         self.present = self.present + counts(&now) - counts(&before);
         (before != now).then_some(Changed { id, before })
     }
@@ -77,6 +78,11 @@ impl Members {
         self.get(id).map(|record| record.state)
     }
 
+    /// Whether it is known to be a leaf.
+    pub(crate) fn is_leaf(&self, id: ReplicaId) -> bool {
+        self.get(id).is_some_and(|record| record.leaf)
+    }
+
     /// In the order of their ids.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ReplicaId, &Record)> {
         self.records.iter().map(|(id, listed)| (*id, &listed.record))
@@ -88,7 +94,7 @@ impl Members {
         Some((*next.0, &next.1.record))
     }
 
-    /// How many are neither down nor left.
+    /// How many are neither down nor left, without leaves: these may be linked to each other.
     pub(crate) fn present(&self) -> usize {
         self.present
     }
@@ -109,6 +115,7 @@ mod tests {
             name: "a".to_owned(),
             addresses: vec!["10.0.0.1:7400".to_owned()],
             http: None,
+            leaf: false,
             protocol: 1,
             incarnation,
             boot: 1,

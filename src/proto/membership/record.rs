@@ -15,6 +15,9 @@ pub struct Record {
     /// Where it serves its clients, if it does.
     #[serde(default)]
     pub http: Option<String>,
+    /// It does not pass on what others write.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaf: bool,
     /// The protocol version that it speaks.
     pub protocol: u16,
     /// Grows whenever the node takes back what others said of it.

@@ -105,7 +105,8 @@ mod tests {
 
     fn suspect(incarnation: u64) -> Record {
         let (name, addresses) = (String::new(), Vec::new());
-        Record { name, addresses, http: None, protocol: 1, incarnation, boot: 7, state: MemberState::Suspect }
+        let (http, leaf, protocol, boot) = (None, false, 1, 7);
+        Record { name, addresses, http, leaf, protocol, incarnation, boot, state: MemberState::Suspect }
     }
 
     fn patience(own: u128, seconds: u64, is_author: bool) -> Patience {

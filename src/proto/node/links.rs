@@ -8,7 +8,7 @@ use crate::proto::codec;
 use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Introduced, Link, LinkId, Role};
 use crate::proto::membership::MemberState;
 use crate::proto::membership::active::MESH_MAX;
-use crate::proto::message::{Ask, Digest, Hello, Message};
+use crate::proto::message::{Ask, Digest, FEATURE_LEAF, Hello, Message};
 use crate::proto::node::LinkInfo;
 use crate::proto::time::Now;
 use bytes::Bytes;
@@ -52,7 +52,7 @@ impl Node {
             audit: self.map.audit(),
             bound: self.map.bound_sum(),
             ask,
-            features: codec::FEATURES,
+            features: codec::FEATURES | if self.config.leaf { FEATURE_LEAF } else { 0 },
         };
         self.send(link, CONTROL, &Message::Hello(hello.clone()), None);
         if let Some(state) = self.links.get_mut(&link) {
@@ -334,7 +334,8 @@ impl Node {
         if self.is_linked(state.identity) {
             return;
         }
-        if state.role == Role::Passing && self.overlay.is_large() {
+        // A leaf meets others in a small cluster, too.
+        if state.role == Role::Passing && (self.overlay.is_large() || hello.is_leaf()) {
             return debug!(peer = %hello.replica, name = hello.name, "passing link closed");
         }
         info!(peer = %hello.replica, name = hello.name, "link lost");
@@ -398,6 +399,8 @@ impl Node {
         }
         let own = self.map.id();
         let useful = self.members.iter().filter(|(id, record)| *id != own && record.state != MemberState::Left);
+        // Leaves look for their few links themselves.
+        let useful = useful.filter(|(_, record)| !record.leaf);
         // Of a large cluster that has shrunk those that are down are too many to be dialled.
         let all = self.members.iter().count() <= MESH_MAX;
         let useful = useful.filter(|(_, record)| all || record.is_present());

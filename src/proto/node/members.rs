@@ -74,6 +74,7 @@ impl Node {
             name: self.config.name.clone(),
             addresses: vec![self.config.address.clone()],
             http: self.config.http.clone(),
+            leaf: self.config.leaf,
             protocol: PROTOCOL_VERSION,
             incarnation,
             boot: self.config.boot,

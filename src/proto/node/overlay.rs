@@ -9,7 +9,7 @@
 use super::Node;
 use super::Output;
 use crate::crdt::ReplicaId;
-use crate::proto::link::{CONTROL, Link, LinkId, Role};
+use crate::proto::link::{CONTROL, Link, LinkId, PASSED, Role};
 use crate::proto::membership::active::{Failed, Overlay, may_be_asked};
 use crate::proto::membership::{Contact, Descriptor, MemberState, Propagate};
 use crate::proto::message::{Ask, Hello, Message, Shuffle};
@@ -33,13 +33,17 @@ const PASSING_PATIENCE: Duration = Duration::from_secs(60);
 /// So many peers are remembered beside those that were given.
 const ANCHORS_MAX: usize = 8;
 
-/// Why a link is closed that was not to stay.
-const PASSED: &str = "nothing is left to say, and the link was not to stay";
-
 impl Node {
-    /// How many links are active, or will be if the peer has room.
+    /// How many links are active, or will be if the peer has room: of those that count.
     pub(super) fn active_links(&self) -> usize {
-        self.links.values().filter(|state| !state.closing && state.role == Role::Active).count()
+        let active = self.links.values().filter(|state| !state.closing && state.role == Role::Active);
+        active.filter(|state| self.counts(state)).count()
+    }
+
+    /// Whether a link is one of the few that a node keeps. One to a leaf brings little, and is beside them; but not for
+    /// another leaf, which has to be content with it where there is nobody else.
+    fn counts(&self, state: &Link) -> bool {
+        self.config.leaf || !state.is_leaf()
     }
 
     /// Who is a member has changed: whether the cluster is large now.
@@ -106,7 +110,9 @@ impl Node {
         let of_view = self.view.descriptors().iter().map(|descriptor| &descriptor.peer);
         let fresh: Vec<&Contact> = of_view.filter(|contact| self.is_fresh(contact.id, &contact.address)).collect();
         let chosen = fresh.into_iter().choose(&mut self.rng).cloned();
-        chosen.or_else(|| self.any_member())
+        let leaves_too = self.config.leaf && self.active_links() == 0;
+        let is_wanted = |node: &Self, contact: &Contact| leaves_too || !node.members.is_leaf(contact.id);
+        chosen.or_else(|| self.any_member().filter(|contact| is_wanted(self, contact)))
     }
 
     /// A member that is neither linked nor asked: the next one after a random id.
@@ -173,6 +179,8 @@ impl Node {
         let active = self.active_links();
         match hello.ask {
             Ask::Passing => Role::Passing,
+            // Somebody has to: they spread by chance.
+            Ask::Active if hello.is_leaf() && !self.config.leaf => Role::Active,
             Ask::Active if self.overlay.is_large() && active >= self.config.links.max => Role::Passing,
             Ask::Active | Ask::Urgent => Role::Active,
         }
@@ -182,13 +190,14 @@ impl Node {
     pub(super) fn on_linked(&mut self, link: LinkId) {
         let Some(state) = self.links.get(&link) else { return };
         let (dialed, role, asked) = (state.dialed, state.role, state.hello.as_ref().map(|hello| hello.ask));
+        let counts = self.counts(state);
         if !dialed && role == Role::Passing && asked != Some(Ask::Passing) {
             self.send(link, CONTROL, &Message::Surplus, None);
         }
         if !self.overlay.is_large() {
             return;
         }
-        if role == Role::Active {
+        if role == Role::Active && counts {
             self.overlay.on_asked(true, self.now.instant);
             self.drop_surplus(Some(link));
         }
@@ -205,8 +214,10 @@ impl Node {
         let others = self
             .links
             .iter()
-            .filter(|(link, state)| Some(**link) != new && state.is_up() && state.role == Role::Active);
-        if let Some(link) = others.map(|(link, _)| *link).choose(&mut self.rng) {
+            .filter(|(link, state)| Some(**link) != new && state.is_up() && state.role == Role::Active)
+            .filter(|(_, state)| self.counts(state));
+        let others: Vec<LinkId> = others.map(|(link, _)| *link).collect();
+        if let Some(link) = others.into_iter().choose(&mut self.rng) {
             self.send(link, CONTROL, &Message::Surplus, None);
             self.set_passing(link);
         }
@@ -274,7 +285,10 @@ impl Node {
             let bytes = descriptor.peer.address.len() + DESCRIPTOR_BYTES;
             room.checked_sub(bytes).inspect(|left| room = *left).is_some()
         };
-        let descriptors = self.view.offer(own, &mut self.rng).into_iter().take_while(fits).collect();
+        let offered = self.view.offer(own, &mut self.rng).into_iter();
+        // A leaf offers others, not itself.
+        let offered = offered.filter(|descriptor| !self.config.leaf || descriptor.peer.id != self.map.id());
+        let descriptors = offered.take_while(fits).collect();
         self.send(link, CONTROL, &Message::Shuffle(Shuffle { descriptors, reply }), None);
     }
 
@@ -283,7 +297,8 @@ impl Node {
             self.send_shuffle(link, false);
         }
         let believed = |descriptor: &Descriptor<Contact>| {
-            descriptor.peer.is_usable() && may_be_asked(self.members.state(descriptor.peer.id))
+            let id = descriptor.peer.id;
+            descriptor.peer.is_usable() && may_be_asked(self.members.state(id)) && !self.members.is_leaf(id)
         };
         let received = shuffle.descriptors.into_iter().filter(believed).collect();
         let own = self.map.id();
@@ -296,7 +311,8 @@ impl Node {
     fn remember_anchor(&mut self) {
         let now = self.now.instant;
         let old = |state: &&Link| {
-            state.is_up() && state.role == Role::Active && now.since(state.up_at) >= self.config.anchor_every
+            let old = now.since(state.up_at) >= self.config.anchor_every;
+            state.is_up() && state.role == Role::Active && old && !state.is_leaf()
         };
         let of = |state: &Link| Some((state.hello.as_ref()?.address.clone(), state.identity));
         let old = self.links.values().filter(old).filter_map(of);

@@ -17,7 +17,7 @@ const PUSH_PENDING_MAX: usize = 100;
 const CONTROL_IN_FLIGHT_MAX: usize = 2;
 /// One late push in so many prunes its link: where several writers' messages meet on one cycle, each at another link, all of these
 /// would be pruned at once, and the cycle be torn. After the first no push is late.
-const PRUNE_SHARE: u32 = 4;
+const PRUNE_SHARE: u32 = 8;
 /// While something changes in a large cluster, sums are compared so many times more rarely.
 const BUSY_FACTOR: u32 = 10;
 
@@ -65,8 +65,8 @@ impl Node {
     }
 
     fn all_are_told(&self) -> bool {
-        let pushed = |state: &Link| state.pushed >= self.any_version;
-        let announced = |state: &Link| state.announced >= self.any_version;
+        let pushed = |state: &Link| state.pushed >= self.told_version();
+        let announced = |state: &Link| state.announced >= self.told_version();
         let told = |state: &Link| match self.flow(state) {
             Flow::None => true,
             Flow::Mesh => pushed(state) && announced(state),
@@ -74,6 +74,11 @@ impl Node {
             Flow::Lazy => announced(state),
         };
         self.links.values().all(told)
+    }
+
+    /// Up to which version peers are told unasked: a leaf tells only what is its own.
+    fn told_version(&self) -> u64 {
+        if self.config.leaf { self.own_version } else { self.any_version }
     }
 
     pub(super) fn next_spread(&self) -> Option<Instant> {
@@ -84,7 +89,7 @@ impl Node {
     /// transport has taken the last one. While the peer pulls, pushes build on what the pull will have brought it to, and
     /// go before it: it is of lower priority.
     fn push_due(&self, state: &Link) -> Option<Instant> {
-        if state.pushed >= self.any_version || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX || !state.is_up() {
+        if state.pushed >= self.told_version() || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX || !state.is_up() {
             return None;
         }
         state.known.as_ref()?;
@@ -137,7 +142,7 @@ impl Node {
 
     /// When to tell the peer what others have brought, so that it does not send it: before it would.
     fn announce_due(&self, state: &Link) -> Option<Instant> {
-        if state.announced >= self.any_version || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX {
+        if state.announced >= self.told_version() || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX {
             return None;
         }
         match self.flow(state) {
@@ -164,7 +169,8 @@ impl Node {
     /// A push brought mostly what others had brought before: its link is not part of the tree.
     pub(super) fn prune_if_late(&mut self, link: LinkId, received: Received) {
         let late = received.known + received.void > received.new;
-        let eager = self.links.values().filter(|state| self.flow(state) == Flow::Eager).count();
+        let carries = |state: &&Link| self.flow(state) == Flow::Eager && !state.is_leaf();
+        let eager = self.links.values().filter(carries).count();
         let of_tree = self.links.get(&link).is_some_and(|state| self.flow(state) == Flow::Eager);
         if late && of_tree && eager > 1 && self.rng.random_ratio(1, PRUNE_SHARE) {
             self.set_eager(link, false);

@@ -23,10 +23,10 @@ impl Node {
         held
     }
 
-    /// A peer has said itself that it is there, and where it listens.
+    /// A peer has said itself that it is there, and where it listens. A leaf is nobody to ask for a link.
     pub(super) fn on_met(&mut self, hello: &Hello) {
         let contact = Contact { id: hello.replica, address: hello.address.clone() };
-        if contact.is_usable() {
+        if contact.is_usable() && !hello.is_leaf() {
             self.view.insert(contact);
         }
     }
