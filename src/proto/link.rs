@@ -53,6 +53,8 @@ pub(crate) struct Link {
     pub(crate) up_at: Instant,
     /// Of an active link in a large cluster: what others wrote is forwarded on it, not only announced.
     pub(crate) eager: bool,
+    /// How many pushes in a row brought mostly what others had brought before.
+    pub(crate) late: u32,
     /// The peer has announced what this node lacks: this, and when to ask for it.
     pub(crate) awaited: Option<(Instant, CausalContext)>,
     /// What was dialled, or whence it came.
@@ -167,6 +169,7 @@ impl Link {
             role: Role::Active,
             up_at: now,
             eager: true,
+            late: 0,
             awaited: None,
             address,
             dialed,

@@ -16,7 +16,8 @@ const PUSH_PENDING_MAX: usize = 100;
 /// A link takes one push at a time; a second control frame may wait behind it.
 const CONTROL_IN_FLIGHT_MAX: usize = 2;
 /// One late push in so many prunes its link: where several writers' messages meet on one cycle, each at another link, all of these
-/// would be pruned at once, and the cycle be torn. After the first no push is late.
+/// would be pruned at once, and the cycle be torn. With each further late push in a row it is twice as likely: a link that is late
+/// for one writer only is of use to others, one that is always late to nobody.
 const PRUNE_SHARE: u32 = 8;
 /// While something changes in a large cluster, sums are compared so many times more rarely.
 const BUSY_FACTOR: u32 = 10;
@@ -172,7 +173,10 @@ impl Node {
         let carries = |state: &&Link| self.flow(state) == Flow::Eager && !state.is_leaf();
         let eager = self.links.values().filter(carries).count();
         let of_tree = self.links.get(&link).is_some_and(|state| self.flow(state) == Flow::Eager);
-        if late && of_tree && eager > 1 && self.rng.random_ratio(1, PRUNE_SHARE) {
+        let Some(state) = self.links.get_mut(&link) else { return };
+        let share = (PRUNE_SHARE >> state.late.min(PRUNE_SHARE.ilog2())).max(1);
+        state.late = if late { state.late.saturating_add(1) } else { 0 };
+        if late && of_tree && eager > 1 && self.rng.random_ratio(1, share) {
             self.set_eager(link, false);
             self.send(link, CONTROL, &Message::Prune, None);
         }
