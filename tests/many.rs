@@ -339,3 +339,32 @@ fn leaves_carry_nothing_for_others() {
         leaves.iter().for_each(|leaf| assert_eq!(state(&cluster, who, *leaf), Some(MemberState::Down), "at {who}"));
     }
 }
+
+/// All others are linked to all; leaves keep their few links, meet whom they are not linked to, and nobody is suspected by that.
+#[test]
+fn leaves_of_a_small_cluster_keep_few_links_too() {
+    const RELAYS: usize = 5;
+    let settings =
+        Settings { nodes: 8, leaves: 3, seed: 11, network: local(), joins: Joins::First, ..Settings::default() };
+    let mut cluster = Cluster::new(settings);
+    cluster.run_for(300 * SECOND);
+    (0..8).for_each(|who| _ = cluster.put(who, who, 64).expect("it runs"));
+    demand_agreement(&mut cluster, 10);
+    let leaves: Vec<ReplicaId> = (RELAYS..8).map(|who| id(&cluster, who)).collect();
+    for who in 0..8 {
+        let links = active(node(&cluster, who));
+        let to_relays = links.iter().filter(|peer| !leaves.contains(peer)).count();
+        let expected = if who < RELAYS { 4..=4 } else { 2..=3 };
+        assert!(expected.contains(&to_relays), "node {who} has {to_relays} links to others that relay");
+        for member in node(&cluster, who).members() {
+            let record = member.record;
+            assert_eq!((record.state, record.incarnation), (MemberState::Alive, 1), "{} at {who}", record.name);
+            assert_eq!(record.leaf, leaves.contains(&member.id));
+        }
+    }
+    cluster.crash(7);
+    cluster.run_for(20 * SECOND);
+    assert_eq!(state(&cluster, 0, leaves[2]), Some(MemberState::Down));
+    cluster.restart(7);
+    demand_agreement(&mut cluster, 20);
+}
