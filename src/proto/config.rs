@@ -79,7 +79,8 @@ pub struct NodeConfig {
     /// What a peer has announced is asked for after this, if it has not come from another. Longer than the difference between
     /// two ways through the cluster, it is asked for seldom in vain; shorter, a broken way is mended sooner.
     pub graft_after: Duration,
-    /// Whether it writes a record of itself: without one it is known to those only whom it meets.
+    /// Whether it writes a record of itself: without one it is known to those only whom it meets, and takes every cluster for a
+    /// large one. For clusters of so many nodes that a record of each at each is too much.
     pub writes_record: bool,
     /// How long a message that was broadcast can be had, in milliseconds.
     pub event_ttl_ms: u64,

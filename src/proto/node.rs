@@ -268,7 +268,7 @@ impl Node {
             boots: Boots::default(),
             holding: Holding::default(),
             view: View::new(config.view),
-            overlay: Overlay::new(now.instant, config.leaf),
+            overlay: Overlay::new(now.instant, config.leaf || !config.writes_record),
             rng: view::rng(&config),
             unanswered: BTreeMap::new(),
             offline: false,

@@ -49,8 +49,8 @@ impl Default for ActiveLinks {
 #[derive(Debug)]
 pub(crate) struct Overlay {
     large: bool,
-    /// For a leaf every cluster is.
-    leaf: bool,
+    /// For a leaf every cluster is, and for who writes no record: it knows others by its view alone.
+    always: bool,
     /// By address: who was dialled for what, and has not answered.
     contacts: BTreeMap<String, Contacting>,
     /// It has fewer links than it should, and looks for others until it is filled.
@@ -92,10 +92,10 @@ impl Overlay {
     /// The shortest pause between two rounds of asking for links.
     pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
-    pub(crate) fn new(now: Instant, leaf: bool) -> Self {
+    pub(crate) fn new(now: Instant, always_large: bool) -> Self {
         Self {
-            large: leaf,
-            leaf,
+            large: always_large,
+            always: always_large,
             contacts: BTreeMap::new(),
             filling: true,
             in_vain: 0,
@@ -119,7 +119,7 @@ impl Overlay {
     /// So many members are present. Whether the cluster has become large by that.
     pub(crate) fn count(&mut self, present: usize) -> bool {
         let was = self.large;
-        self.large = self.leaf || present > MESH_MAX || (was && present > MESH_AGAIN);
+        self.large = self.always || present > MESH_MAX || (was && present > MESH_AGAIN);
         self.large && !was
     }
 
