@@ -4,8 +4,9 @@
 
 use std::collections::BTreeSet;
 use tidings::ReplicaId;
+use tidings::proto::config::NodeConfig;
 use tidings::proto::link::LinkMode;
-use tidings::proto::membership::MemberState;
+use tidings::proto::membership::{ActiveLinks, MemberState};
 use tidings::proto::node::Node;
 use tidings::simulate::{Cluster, Joins, Network, Settings};
 
@@ -109,6 +110,35 @@ fn when_half_of_them_crash_the_rest_is_whole_again_and_knows_it() {
         let links = active(node(&cluster, who)).len();
         assert!((3..=7).contains(&links), "node {who} has {links} active links");
     }
+}
+
+/// Everybody has as many links as may be, and one comes back who has none: it asks, is refused, and then is urgent.
+#[test]
+#[ignore = "fails: a hello counts as a link that was taken, though the refusal follows it, and so nobody becomes urgent"]
+fn who_has_no_link_is_not_refused_by_those_that_are_full() {
+    let (nodes, max) = (13, 4);
+    let mut settings = Settings { nodes, network: local(), joins: Joins::First, ..Settings::default() };
+    settings.template.links = ActiveLinks { min: max, fill: max, max };
+    let full = |cluster: &Cluster| cluster.up().iter().all(|&who| active(node(cluster, who)).len() == max);
+    // Not each time do the last two that have room find each other.
+    let begun = (0..50).find_map(|seed| {
+        let mut cluster = Cluster::new(Settings { seed, ..settings.clone() });
+        cluster.run_for(2 * SECOND);
+        cluster.crash(nodes - 1);
+        cluster.run_for(60 * SECOND);
+        full(&cluster).then_some(cluster)
+    });
+    let mut cluster = begun.expect("of some seed all are full");
+    cluster.restart(nodes - 1);
+    cluster.run_for(20 * SECOND);
+    assert_ne!(active(node(&cluster, nodes - 1)).len(), 0, "all are full, and none has taken it in");
+    assert_eq!(connected(&cluster), nodes);
+    cluster.put(0, 0, 64).expect("it runs");
+    demand_agreement(&mut cluster, 5);
+    cluster.up().iter().for_each(|&who| {
+        let links = active(node(&cluster, who)).len();
+        assert!(links <= max + 1, "node {who} has {links} active links");
+    });
 }
 
 /// The links that bring a node everything are cut, and nobody has noticed yet: what others have announced is asked of them.
@@ -261,20 +291,7 @@ fn lone_node() {
 /// Nothing is written for a day: bytes for each node in frames, beside what keeps connections alive.
 #[test]
 fn idle_day() {
-    let quiet = |nodes: usize, hours: u64| {
-        let mut cluster = cluster(nodes, 8);
-        cluster.run_for(300 * SECOND);
-        let before = cluster.figures();
-        cluster.run_for(hours * HOUR);
-        let frames = cluster.figures().since(&before).total();
-        let day = 24.0 / hours as f64 / nodes as f64;
-        eprintln!(
-            "{nodes} nodes: {:.0} B a node and day, {:.1} connections",
-            frames.sent_bytes as f64 * day,
-            frames.connections as f64 * day
-        );
-        frames.sent_bytes as f64 * day
-    };
+    let quiet = |nodes: usize, hours: u64| idle(cluster(nodes, 8), 300, hours).0 * 24.0 * 3_600.0;
     let (few, many) = (quiet(9, 24), quiet(60, 6));
     assert!(few < 1_000_000.0, "{few} bytes");
     assert!(many < 3_000_000.0, "{many} bytes");
@@ -367,4 +384,44 @@ fn leaves_of_a_small_cluster_keep_few_links_too() {
     assert_eq!(state(&cluster, 0, leaves[2]), Some(MemberState::Down));
     cluster.restart(7);
     demand_agreement(&mut cluster, 20);
+}
+
+/// The profile for links where each byte counts: all told, keep-alives and headers included.
+#[test]
+fn idle_day_on_metered_links() {
+    for (nodes, hours) in [(3, 24), (60, 6)] {
+        demand_little(nodes, hours);
+    }
+}
+
+#[test]
+#[ignore = "takes minutes: contexts of a thousand replicas are joined for each frame while they come together; README.md has the command"]
+fn idle_hour_of_a_thousand_on_metered_links() {
+    demand_little(1_000, 1);
+}
+
+fn demand_little(nodes: usize, hours: u64) {
+    /// Each end of a link asks for a sign of life so often, as the profile has it,
+    const KEEP_ALIVE_S: f64 = 20.0;
+    /// and answers the other's: a packet of QUIC of at most 40 bytes, in UDP and IP.
+    const KEEP_ALIVE_BYTES: f64 = 2.0 * (40.0 + 28.0);
+    let network = Network { idle_us: 90 * SECOND, ..local() };
+    let template = NodeConfig::metered(ReplicaId::from(0));
+    let settings = Settings { nodes, seed: 8, network, joins: Joins::First, template, ..Settings::default() };
+    let (frames, links) = idle(Cluster::new(settings), 7_200, hours);
+    let all = frames + links * KEEP_ALIVE_BYTES / KEEP_ALIVE_S;
+    eprintln!("{nodes} nodes: {all:.1} B/s a node, {frames:.1} of it in frames, the rest keeps {links:.1} links");
+    assert!(all <= 40.0, "{all} B/s with {nodes} nodes");
+}
+
+/// Bytes a second and node, headers included, and links of a node, while nothing is written for so many hours.
+fn idle(mut cluster: Cluster, gather_s: u64, hours: u64) -> (f64, f64) {
+    cluster.run_for(gather_s * SECOND);
+    assert!(cluster.is_converged(), "{:?}", cluster.check());
+    let before = cluster.figures();
+    cluster.run_for(hours * HOUR);
+    let after = cluster.figures().since(&before);
+    let nodes = after.nodes.len() as f64;
+    let frames = after.total().sent_bytes as f64 / nodes / (hours * 3_600) as f64;
+    (frames, after.links.iter().sum::<usize>() as f64 / nodes)
 }

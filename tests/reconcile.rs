@@ -169,6 +169,47 @@ fn a_short_list_is_sent_as_it_is() {
     assert_eq!(to.counts().keys, 995);
 }
 
+/// RULE 4. What another sync brings while a list comes may have been on a part that came before: nobody looked for it there, and the
+/// list is asked for again. Taken for dead, a value that is live everywhere would go, and nobody would send it any more.
+///
+/// A sender of ours tells an entry before it lists its dots; the receiver does not rely on that.
+#[test]
+fn what_another_sync_brings_while_a_list_comes_is_not_taken_for_dead() {
+    let (keys, kettle) = (10_000, b"kettle");
+    let mut other = OrMap::new(ReplicaId::from(1));
+    let dot = other.put(kettle, b"on", NOW);
+    let (mut from, mut to) = (OrMap::new(ReplicaId::from(2)), OrMap::new(ReplicaId::from(3)));
+    (0..keys).for_each(|n| _ = from.put(&key(n), b"v", NOW));
+    let _ = to.merge(from.delta_since(to.context()));
+    // So many holes that the list takes several parts.
+    (0..keys).step_by(2).for_each(|n| _ = from.delete(&key(n), NOW));
+    truncate(&mut from);
+    let _ = from.merge(other.delta_since(from.context()));
+
+    let (mut asks, request) = Receiver::start(&to, true);
+    let mut answers = Sender::new(&mut from, &request);
+    let (mut parts, mut lists) = (0, 0);
+    loop {
+        let message = answers.next(&from).expect("it goes on until all is compared");
+        match &message {
+            Message::Chunk(_) => continue,
+            Message::Live(part) => (parts, lists) = (parts + 1, lists + usize::from(part.last)),
+            _ => {}
+        }
+        match asks.on_message(&mut to, message, |_| {}).expect("in turn") {
+            Step::Done { .. } => break,
+            Step::Reply(reply) => answers.on_message(&mut from, &reply).expect("in turn"),
+            _ => {}
+        }
+        if (parts, lists) == (1, 0) && !to.is_live(dot) {
+            let _ = to.merge(other.delta_since(to.context()));
+        }
+    }
+    assert!(to.is_live(dot), "a value that is live at all three was taken away");
+    assert_eq!((to.get(kettle, NOW), lists), (Some(b"on".as_slice()), 2), "{parts} parts");
+    assert_eq!(to.audit(), from.audit());
+}
+
 /// Who asks for more than a list would cost gets the list.
 #[test]
 fn a_list_is_sent_where_it_is_the_shorter_way() {

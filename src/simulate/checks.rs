@@ -73,7 +73,10 @@ impl Cluster {
             return Err(format!("{agreeing} of {up} nodes agree, {} writes are not everywhere", self.spread.open()));
         }
         let Some((_, map)) = self.maps().next() else { return Ok(()) };
-        self.log.check(map, |who, dot| self.machines[who].replica == dot.replica && self.machines[who].node.is_some())
+        self.causality.check()?;
+        self.log.check(map, self.latest_ms(), |who, dot| {
+            self.machines[who].replica == dot.replica && self.machines[who].node.is_some()
+        })
     }
 }
 

@@ -1,13 +1,14 @@
 //! The engine: events become inputs, outputs become events. Not responsible for how long anything is on its way, nor for
 //! what goes wrong: `transport` and `faults` are.
 
+use super::causality::Causality;
 use super::cuts::Cuts;
 use super::machine::Machine;
 use super::network::Network;
 use super::queue::{Event, Item, Queue};
 use super::spreading::Spread;
 use super::wires::{WireId, Wires};
-use super::writes::{WriteLog, key_of};
+use super::writes::{Write, WriteLog, key_of};
 use crate::crdt::{Dot, Key, ReplicaId};
 use crate::proto::config::NodeConfig;
 use crate::proto::link::LinkId;
@@ -104,6 +105,9 @@ pub struct Cluster {
     pub(super) in_flight: (usize, usize),
     pub(super) log: WriteLog,
     pub(super) spread: Spread,
+    pub(super) causality: Causality,
+    /// No clock was ever further ahead.
+    pub(super) skew_max_ms: i64,
     /// Frames that the transport has taken at once.
     taken: Vec<(LinkId, u64)>,
     value: Vec<u8>,
@@ -132,6 +136,8 @@ impl Cluster {
             in_flight: (0, 0),
             log: WriteLog::default(),
             spread: Spread::new(settings.nodes),
+            causality: Causality::new(settings.nodes),
+            skew_max_ms: machines.iter().map(|machine| machine.skew_ms).max().unwrap_or(0),
             machines,
             taken: Vec::new(),
             value: Vec::new(),
@@ -282,6 +288,7 @@ impl Cluster {
         if sum != machine.context_sum {
             machine.context_sum = sum;
             self.spread.on_context(who, node.map().context(), self.now_us);
+            self.causality.look(who, node.map().context());
         }
     }
 
@@ -300,25 +307,32 @@ impl Cluster {
 
     /// A node that runs puts a value of so many bytes that nobody has put before. Its name.
     pub fn put(&mut self, who: usize, key: usize, value_bytes: usize) -> Option<Dot> {
+        self.put_for(who, key, value_bytes, None)
+    }
+
+    /// The same, for so many milliseconds by the node's clock.
+    pub fn put_for(&mut self, who: usize, key: usize, value_bytes: usize, ttl_ms: Option<u64>) -> Option<Dot> {
+        let deadline = ttl_ms.map(|ttl_ms| self.machines[who].now(self.now_us).wall_ms + ttl_ms);
         let mut value = std::mem::take(&mut self.value);
         value.clear();
         value.extend_from_slice(&self.log.next_value().to_be_bytes());
         value.resize(value_bytes.max(8), 0);
         self.rng.fill(&mut value[8..]);
-        let dot = self.write(who, key, |node, now, key| Some(node.put(now, key, &value, None)));
+        let dot = self.write(who, key, deadline, |node, now, key| Some(node.put(now, key, &value, deadline)));
         self.value = value;
         dot
     }
 
     /// A node that runs deletes what a key shows. The name of that, if it shows something.
     pub fn delete(&mut self, who: usize, key: usize) -> Option<Dot> {
-        self.write(who, key, |node, now, key| node.delete(now, key))
+        self.write(who, key, None, |node, now, key| node.delete(now, key))
     }
 
     fn write(
         &mut self,
         who: usize,
         key: usize,
+        deadline: Option<u64>,
         write: impl FnOnce(&mut Node, crate::proto::time::Now, Key<'_>) -> Option<Dot>,
     ) -> Option<Dot> {
         let machine = &mut self.machines[who];
@@ -327,7 +341,8 @@ impl Cluster {
         let replaced = node.map().registers(Key::usr(&bytes)).into_iter().map(|(dot, _)| dot).collect();
         let dot = write(node, now, Key::usr(&bytes))?;
         let is_put = node.map().get(Key::usr(&bytes), now.wall_ms).is_some();
-        self.log.note(who, key, dot, is_put, replaced);
+        self.causality.note(dot.replica, dot.counter, node.map().context());
+        self.log.note(Write { who: who as u32, key: key as u32, dot, is_put, deadline, replaced });
         self.spread.begin(dot, self.now_us);
         self.drain(who);
         Some(dot)

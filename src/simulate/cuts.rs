@@ -1,8 +1,13 @@
 //! Which paths are cut. Not responsible for what that does to links.
 
+/// Names a cut, to mend it alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutId(u64);
+
 /// Paths from nodes of one set to nodes of another.
 #[derive(Clone, Debug)]
 struct Cut {
+    id: CutId,
     from: Set,
     to: Set,
     both_ways: bool,
@@ -26,25 +31,35 @@ impl Set {
 
 /// All cuts in force.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Cuts(Vec<Cut>);
+pub(super) struct Cuts {
+    all: Vec<Cut>,
+    made: u64,
+}
 
 impl Cuts {
-    pub(super) fn add(&mut self, from: &[usize], to: &[usize], both_ways: bool) {
-        self.0.push(Cut { from: Set::new(from), to: Set::new(to), both_ways });
+    pub(super) fn add(&mut self, from: &[usize], to: &[usize], both_ways: bool) -> CutId {
+        self.made += 1;
+        let id = CutId(self.made);
+        self.all.push(Cut { id, from: Set::new(from), to: Set::new(to), both_ways });
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: CutId) {
+        self.all.retain(|cut| cut.id != id);
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.all.clear();
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.all.is_empty()
     }
 
     /// Whether nothing gets from one node to the other.
     pub(super) fn cuts(&self, from: usize, to: usize) -> bool {
         let matches = |cut: &Cut, from, to| cut.from.contains(from) && cut.to.contains(to);
-        self.0.iter().any(|cut| matches(cut, from, to) || (cut.both_ways && matches(cut, to, from)))
+        self.all.iter().any(|cut| matches(cut, from, to) || (cut.both_ways && matches(cut, to, from)))
     }
 }
 
@@ -57,8 +72,10 @@ mod tests {
         let mut cuts = Cuts::default();
         cuts.add(&[0, 70], &[1], false);
         assert!(cuts.cuts(70, 1) && !cuts.cuts(1, 70) && !cuts.cuts(2, 1));
-        cuts.add(&[0], &[1], true);
+        let both = cuts.add(&[0], &[1], true);
         assert!(cuts.cuts(1, 0));
+        cuts.remove(both);
+        assert!(cuts.cuts(0, 1) && !cuts.cuts(1, 0), "the other cut is still there");
         cuts.clear();
         assert!(cuts.is_empty() && !cuts.cuts(70, 1));
     }

@@ -65,6 +65,8 @@ pub struct Figures {
     pub links: Vec<usize>,
     /// The most that one ever had.
     pub links_max: usize,
+    /// The most bytes that ever waited at one node for its upload.
+    pub queued_bytes_max: u64,
     /// The most frames that were on their way at one moment.
     pub in_flight_max: usize,
 }
@@ -113,6 +115,7 @@ impl Cluster {
             nodes: all.clone().map(|who| self.counts(who)).collect(),
             links: all.map(|who| self.links(who)).collect(),
             links_max: self.machines.iter().map(|machine| machine.tally.links_max).max().unwrap_or(0),
+            queued_bytes_max: self.machines.iter().map(|machine| machine.tally.queued_bytes_max).max().unwrap_or(0),
             in_flight_max: self.in_flight.1,
         }
     }

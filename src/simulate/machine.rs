@@ -47,6 +47,8 @@ pub(super) struct Tally {
     pub(super) dials: u64,
     pub(super) connections: u64,
     pub(super) links_max: usize,
+    /// The most that waited for its upload at one moment.
+    pub(super) queued_bytes_max: u64,
     /// Of its nodes that are no more.
     pub(super) past: [Ledger; 2],
     pub(super) past_received: [u64; 3],

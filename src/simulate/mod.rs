@@ -10,7 +10,7 @@
 //! | `machine` | one computer: its node, its disk, its clock |
 //! | `cluster`, `transport`, `faults` | the engine: events to inputs and outputs to events; what goes wrong |
 //! | `writes`, `spreading` | who wrote what, to check it by; and how long it took to be everywhere |
-//! | `checks`, `figures` | what is demanded, and what is counted |
+//! | `checks`, `causality`, `figures` | what is demanded, and what is counted |
 //! | `plan`, `run` | a whole run: come together, write under faults, heal, agree |
 //!
 //! One seed decides everything: the same settings and seed give the same run to the last byte, and
@@ -27,6 +27,7 @@
 //! cluster.check().expect("no write is lost, and none is back");
 //! ```
 
+mod causality;
 mod checks;
 mod cluster;
 mod cuts;
@@ -43,8 +44,9 @@ mod wires;
 mod writes;
 
 pub use cluster::{Cluster, Joins, Settings};
+pub use cuts::CutId;
 pub use figures::{Counts, Figures};
 pub use network::Network;
-pub use plan::{Crash, Partition, Plan, Writers};
+pub use plan::{Crash, Partition, Plan, Random, Writers};
 pub use run::{Outcome, Progress, Run};
 pub use spreading::{Curve, SHARES, Spread};

@@ -27,6 +27,8 @@ pub struct Network {
     pub jitter_us: u64,
     /// The share of packets that are lost.
     pub loss: f64,
+    /// The share of attempts to reach somebody that succeed twice: an old one has gone on beside the new one.
+    pub twice: f64,
     /// What a node can send, in bytes a second; `None` is no limit.
     pub upload: Option<u64>,
     /// After so long without a packet an end of a link takes it for lost.
@@ -36,7 +38,7 @@ pub struct Network {
 impl Default for Network {
     /// Between cities: 10 to 50 ms, nothing lost.
     fn default() -> Self {
-        Self { latency_us: (10_000, 50_000), jitter_us: 1_000, loss: 0.0, upload: None, idle_us: 2_000_000 }
+        Self { latency_us: (10_000, 50_000), jitter_us: 1_000, loss: 0.0, twice: 0.0, upload: None, idle_us: 2_000_000 }
     }
 }
 
@@ -84,6 +86,11 @@ impl Network {
     pub(super) fn handshake_us(&self, rng: &mut StdRng, latency_us: u64) -> Option<u64> {
         let lost = self.lost_of(rng, 3);
         (lost < 2).then(|| 3 * latency_us + lost * FIRST_PATIENCE_US + self.jitter(rng))
+    }
+
+    /// How much later an attempt succeeds once more, if it does.
+    pub(super) fn again_us(&self, rng: &mut StdRng) -> Option<u64> {
+        (self.twice > 0.0 && rng.random_bool(self.twice.min(1.0))).then(|| rng.random_range(0..=FIRST_PATIENCE_US))
     }
 
     fn jitter(&self, rng: &mut StdRng) -> u64 {

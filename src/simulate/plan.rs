@@ -37,6 +37,25 @@ pub struct Crash {
     pub back_after_s: Option<f64>,
 }
 
+/// What goes wrong at moments that are drawn, each so often a second on average.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Random {
+    /// A path between two nodes is cut, one way or both,
+    pub cuts: f64,
+    /// for up to so many seconds.
+    pub cut_s: f64,
+    /// A node loses power,
+    pub crashes: f64,
+    /// or is stopped in order, and says goodbye or that it leaves for good;
+    pub stops: f64,
+    /// and starts again after up to so many seconds.
+    pub back_after_s: f64,
+    /// A node's clock jumps,
+    pub clock_steps: f64,
+    /// and is then wrong by up to so much, forward or back.
+    pub clock_step_ms: u64,
+}
+
 /// A whole run.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -56,14 +75,22 @@ pub struct Plan {
     pub value_bytes: usize,
     /// The share of them that are deletes.
     pub deletes: f64,
+    /// The share of values that have a deadline,
+    pub deadlines: f64,
+    /// so many milliseconds after they are written.
+    pub ttl_ms: u64,
     /// What goes wrong meanwhile.
     pub partition: Option<Partition>,
     /// The same.
     pub crash: Option<Crash>,
     /// So many single links are lost each second.
     pub resets_per_second: f64,
+    /// And more.
+    pub random: Random,
     /// When all that is over, the cluster has so many seconds to converge.
     pub patience_s: f64,
+    /// Then nothing happens for so many, and what that costs is counted.
+    pub quiet_s: f64,
 }
 
 impl Default for Plan {
@@ -77,10 +104,14 @@ impl Default for Plan {
             keys: 1_000,
             value_bytes: 64,
             deletes: 0.0,
+            deadlines: 0.0,
+            ttl_ms: 1_000,
             partition: None,
             crash: None,
             resets_per_second: 0.0,
+            random: Random::default(),
             patience_s: 60.0,
+            quiet_s: 0.0,
         }
     }
 }
@@ -88,6 +119,6 @@ impl Default for Plan {
 impl Plan {
     /// How long it takes at most, in seconds.
     pub fn seconds_max(&self) -> f64 {
-        self.gather_s + self.seconds + self.patience_s
+        self.gather_s + self.seconds + self.patience_s + self.quiet_s
     }
 }

@@ -40,7 +40,7 @@ impl Cluster {
 
     // --- Dialling
 
-    fn latency_us(&self, one: usize, other: usize) -> u64 {
+    pub(super) fn latency_us(&self, one: usize, other: usize) -> u64 {
         self.settings.network.latency_us(self.settings.seed, one, other)
     }
 
@@ -50,7 +50,11 @@ impl Cluster {
         let latency_us = self.latency_us(who, to);
         let Some(took_us) = self.settings.network.handshake_us(&mut self.rng, latency_us) else { return };
         // Who dials is through one flight before the other.
-        self.queue.push(self.now_us + took_us - latency_us, Event::Dialed { who, address });
+        let dialed_us = self.now_us + took_us - latency_us;
+        if let Some(again_us) = self.settings.network.again_us(&mut self.rng) {
+            self.queue.push(dialed_us + again_us, Event::Dialed { who, address: address.clone() });
+        }
+        self.queue.push(dialed_us, Event::Dialed { who, address });
     }
 
     pub(super) fn on_dialed(&mut self, who: usize, address: &str) {
@@ -102,11 +106,14 @@ impl Cluster {
         let frame_bytes = if let Item::Frame(frame) = item { frame.len() } else { 0 };
         let times = (self.now_us, free_us);
         let network = self.settings.network_of(from);
+        let upload = network.upload.unwrap_or_default();
         let travel = network.travel(&mut self.rng, latency_us, frame_bytes, times);
+        let queued_bytes = (travel.left_us - self.now_us).saturating_mul(upload) / 1_000_000;
         let machine = &mut self.machines[from];
         machine.upload_free_us = travel.left_us;
         machine.tally.sent_bytes += travel.bytes;
         machine.tally.frames += u64::from(frame_bytes > 0);
+        machine.tally.queued_bytes_max = machine.tally.queued_bytes_max.max(queued_bytes);
         travel
     }
 
@@ -135,6 +142,9 @@ impl Cluster {
         self.in_flight.0 -= 1;
         let Some(state) = self.wires.get_mut(wire).filter(|state| !state.gone[side]) else { return };
         let (from, who, held_us) = (state.end(1 - side), state.end(side), state.held_us[side]);
+        if (1..self.now_us).contains(&state.until_us[1 - side]) {
+            return;
+        }
         if self.cuts.cuts(from, who) {
             state.held_us[side] = u64::MAX;
             self.in_flight.0 += 1;

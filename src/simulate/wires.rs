@@ -32,6 +32,8 @@ pub(super) struct Wire {
     pub(super) held_us: [u64; 2],
     /// Since when nothing can have been heard; 0 if that is not so.
     pub(super) silent_us: [u64; 2],
+    /// Of what it has sent nothing arrives later than this: its machine is off, and sends nothing again. 0 if it is not so.
+    pub(super) until_us: [u64; 2],
     /// Channels on which something may be on its way, and when the last of it arrives.
     last_us: [SmallVec<[(u64, u64); 1]>; 2],
     /// Channels of which it wants nothing more, the latest.

@@ -10,13 +10,15 @@ pub(super) fn key_of(number: usize) -> Vec<u8> {
 }
 
 #[derive(Clone, Debug)]
-struct Write {
-    who: u32,
-    key: u32,
-    dot: Dot,
-    is_put: bool,
+pub(super) struct Write {
+    pub(super) who: u32,
+    pub(super) key: u32,
+    pub(super) dot: Dot,
+    pub(super) is_put: bool,
+    /// From then on it is to be gone, by any clock.
+    pub(super) deadline: Option<u64>,
     /// What was live at its key, where it was made.
-    replaced: SmallVec<[Dot; 1]>,
+    pub(super) replaced: SmallVec<[Dot; 1]>,
 }
 
 /// All writes of users, in their order.
@@ -33,8 +35,8 @@ impl WriteLog {
         self.values
     }
 
-    pub(super) fn note(&mut self, who: usize, key: usize, dot: Dot, is_put: bool, replaced: SmallVec<[Dot; 1]>) {
-        self.all.push(Write { who: who as u32, key: key as u32, dot, is_put, replaced });
+    pub(super) fn note(&mut self, write: Write) {
+        self.all.push(write);
     }
 
     pub(super) fn len(&self) -> usize {
@@ -43,7 +45,15 @@ impl WriteLog {
 
     /// A map that all agree on shows exactly what it must: every write of those who `survive`, unless a later one was made
     /// in its place, and nothing that one was.
-    pub(super) fn check(&self, map: &OrMap, survives: impl Fn(usize, Dot) -> bool) -> Result<(), String> {
+    ///
+    /// What has a deadline that has passed by some clock, of which the one furthest ahead has shown `latest_ms`, may be gone
+    /// or not.
+    pub(super) fn check(
+        &self,
+        map: &OrMap,
+        latest_ms: u64,
+        survives: impl Fn(usize, Dot) -> bool,
+    ) -> Result<(), String> {
         let replaced: BTreeMap<Dot, &[Dot]> = self.all.iter().map(|write| (write.dot, &*write.replaced)).collect();
         let (mut covered, mut expected): (BTreeSet<Dot>, BTreeSet<Dot>) = Default::default();
         for write in &self.all {
@@ -60,7 +70,8 @@ impl WriteLog {
             let known = map.context_of(Key::usr(&key)).contains(write.dot);
             if write.is_put && known && !covered.contains(&write.dot) {
                 expected.insert(write.dot);
-                if !map.is_live(write.dot) {
+                let lasts = write.deadline.is_none_or(|deadline| deadline > latest_ms);
+                if lasts && !map.is_live(write.dot) {
                     return Err(format!("{} of node {} is lost: nobody wrote in its place", write.dot, write.who));
                 }
             }
@@ -101,15 +112,19 @@ mod tests {
     fn put(map: &mut OrMap, log: &mut WriteLog, key: usize) -> Dot {
         let replaced = map.registers(&*key_of(key)).into_iter().map(|(dot, _)| dot).collect();
         let dot = map.put(&*key_of(key), b"v", NOW);
-        log.note(0, key, dot, true, replaced);
+        log.note(write(0, key, dot, replaced));
         dot
+    }
+
+    fn write(who: u32, key: usize, dot: Dot, replaced: SmallVec<[Dot; 1]>) -> Write {
+        Write { who, key: key as u32, dot, is_put: true, deadline: None, replaced }
     }
 
     #[test]
     fn a_map_that_shows_the_last_writes_is_in_order() {
         let (mut map, mut log) = a_map();
         (0..3).for_each(|key| _ = put(&mut map, &mut log, key % 2));
-        assert_eq!(log.check(&map, |_, _| true), Ok(()));
+        assert_eq!(log.check(&map, NOW, |_, _| true), Ok(()));
     }
 
     #[test]
@@ -117,9 +132,9 @@ mod tests {
         let (mut map, mut log) = a_map();
         put(&mut map, &mut log, 0);
         let other = Dot::new(ReplicaId::from(2), 1);
-        log.note(1, 0, other, true, SmallVec::new());
-        assert_eq!(log.check(&map, |_, dot| dot != other), Ok(()));
-        assert!(log.check(&map, |_, _| true).is_err_and(|what| what.ends_with("of node 1 is lost")));
+        log.note(write(1, 0, other, SmallVec::new()));
+        assert_eq!(log.check(&map, NOW, |_, dot| dot != other), Ok(()));
+        assert!(log.check(&map, NOW, |_, _| true).is_err_and(|what| what.ends_with("of node 1 is lost")));
     }
 
     #[test]
@@ -127,14 +142,26 @@ mod tests {
         let (mut map, mut log) = a_map();
         put(&mut map, &mut log, 0);
         map.delete(&*key_of(0), NOW).expect("it was there");
-        assert!(log.check(&map, |_, _| true).is_err_and(|what| what.ends_with("in its place")));
+        assert!(log.check(&map, NOW, |_, _| true).is_err_and(|what| what.ends_with("in its place")));
+    }
+
+    #[test]
+    fn what_has_expired_may_be_gone_and_what_has_not_may_not() {
+        let (map, mut log) = a_map();
+        let mut other = OrMap::new(ReplicaId::from(2));
+        let dot = other.put_until(&*key_of(0), b"v", NOW + 10, NOW);
+        log.note(Write { deadline: Some(NOW + 10), ..write(1, 0, dot, SmallVec::new()) });
+        other.truncate_expired(0, NOW + 11);
+        assert_eq!(log.check(&other, NOW + 11, |_, _| true), Ok(()));
+        assert!(log.check(&other, NOW + 9, |_, _| true).is_err_and(|what| what.ends_with("in its place")));
+        assert!(log.check(&map, NOW + 11, |_, _| true).is_err(), "its dot is to be known all the same");
     }
 
     #[test]
     fn a_value_that_was_replaced_and_is_shown_is_back() {
         let (mut map, mut log) = a_map();
         let dot = put(&mut map, &mut log, 0);
-        log.note(0, 1, map.put(&*key_of(1), b"v", NOW), true, SmallVec::from_slice(&[dot]));
-        assert!(log.check(&map, |_, _| true).is_err_and(|what| what.contains("is back at key 0")));
+        log.note(write(0, 1, map.put(&*key_of(1), b"v", NOW), SmallVec::from_slice(&[dot])));
+        assert!(log.check(&map, NOW, |_, _| true).is_err_and(|what| what.contains("is back at key 0")));
     }
 }

@@ -124,6 +124,7 @@ impl SimulateArgs {
             crash: self.crash.map(|crash| crash.0),
             resets_per_second: self.resets_per_second,
             patience_s: self.patience,
+            ..Plan::default()
         }
     }
 

@@ -1,0 +1,73 @@
+//! Whether what a node has incorporated is causally closed: with a write all that its writer had incorporated when it made
+//! it. Not responsible for what the map shows of it.
+
+use crate::crdt::{CausalContext, ReplicaId};
+use std::collections::BTreeMap;
+
+/// With more nodes than this it is not looked at: each write keeps a context.
+const NODES_MAX: usize = 64;
+
+/// What was incorporated where each write was made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Causality {
+    /// By writer: the counters of its writes and the contexts that they were made on, in order. Each includes those before.
+    made: BTreeMap<ReplicaId, Vec<(u64, CausalContext)>>,
+    is_on: bool,
+    wrong: Option<String>,
+}
+
+impl Causality {
+    pub(super) fn new(nodes: usize) -> Self {
+        Self { is_on: nodes <= NODES_MAX, ..Self::default() }
+    }
+
+    /// The writer's context, the write included.
+    pub(super) fn note(&mut self, replica: ReplicaId, counter: u64, context: &CausalContext) {
+        if self.is_on {
+            self.made.entry(replica).or_default().push((counter, context.clone()));
+        }
+    }
+
+    /// A node has incorporated this. Of each writer its last write there says it for those before.
+    pub(super) fn look(&mut self, who: usize, context: &CausalContext) {
+        if !self.is_on || self.wrong.is_some() {
+            return;
+        }
+        for (replica, made) in &self.made {
+            let counter = context.get(*replica);
+            let last = made.partition_point(|(number, _)| *number <= counter).checked_sub(1).map(|at| &made[at]);
+            if let Some((number, needed)) = last.filter(|(_, needed)| !context.includes(needed)) {
+                let missing = needed.missing_from(context).next();
+                let missing = missing.map_or_else(String::new, |dot| dot.to_string());
+                self.wrong = Some(format!("node {who} has {replica}:{number} and not {missing}, which its writer had"));
+                return;
+            }
+        }
+    }
+
+    /// The first thing that was wrong.
+    pub(super) fn check(&self) -> Result<(), String> {
+        self.wrong.clone().map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context(counters: &[(u128, u64)]) -> CausalContext {
+        counters.iter().map(|&(id, counter)| (ReplicaId::from(id), counter)).collect()
+    }
+
+    #[test]
+    fn a_write_without_what_its_writer_had_is_told() {
+        let mut causality = Causality::new(3);
+        causality.note(ReplicaId::from(2), 1, &context(&[(2, 1)]));
+        causality.note(ReplicaId::from(2), 2, &context(&[(1, 5), (2, 2)]));
+        causality.look(0, &context(&[(1, 4), (2, 1)]));
+        causality.look(0, &context(&[(1, 5), (2, 2)]));
+        assert_eq!(causality.check(), Ok(()));
+        causality.look(0, &context(&[(1, 4), (2, 2)]));
+        assert!(causality.check().is_err_and(|what| what.starts_with("node 0 has")));
+    }
+}
