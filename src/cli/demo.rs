@@ -7,9 +7,11 @@ use super::output::Output;
 use super::process;
 use super::progress::Reading;
 use super::running::Running;
+use super::settings::LogFormat;
 use super::shell::{self, DemoNode, Shell};
-use crate::http::{Access, Compat};
+use crate::http::{Access, Compat, Demo};
 use crate::{Config, Secret};
+use serde_json::json;
 use std::io::{self, IsTerminal};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
@@ -20,7 +22,7 @@ const QUIC_PORT_FIRST: u16 = 7400;
 const PORTS_TRIED: u16 = 100;
 
 pub(super) fn run(args: &DemoArgs, output: Output) -> Result<(), Failure> {
-    process::log("error");
+    process::log("error", LogFormat::Text);
     process::block_on(serve(args.nodes, output))
 }
 
@@ -28,6 +30,7 @@ async fn serve(count: u16, output: Output) -> Result<(), Failure> {
     let ending = CancellationToken::new();
     process::end_on_signals(ending.clone(), process::Hangup::Ends)?;
     let nodes = start(count, &ending, output).await?;
+    announce_dashboard(&nodes, output)?;
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         shell::spawn(Shell::on_demo(nodes.iter().map(shown).collect::<Result<_, _>>()?, output), ending.clone());
     }
@@ -42,13 +45,22 @@ fn shown(node: &Running) -> Result<DemoNode, Failure> {
     DemoNode::new(node.name.clone(), node.http, node.store.cut_switch())
 }
 
+fn announce_dashboard(nodes: &[Running], output: Output) -> Result<(), Failure> {
+    let Some(first) = nodes.first() else { return Ok(()) };
+    let dashboard = format!("http://{}/ui/", first.http);
+    match output.json {
+        true => output.line(&json!({ "dashboard": dashboard }).to_string()),
+        false => output.line(&format!("dashboard  {dashboard}")),
+    }
+}
+
 /// Starts the nodes, each with all others to join, and prints a line for each.
 async fn start(count: u16, ending: &CancellationToken, output: Output) -> Result<Vec<Running>, Failure> {
     let secret = Secret::random(&mut rand::rng());
     let http = reserve(count, HTTP_PORT_FIRST, TcpListener::bind)?;
     let quic = reserve(count, QUIC_PORT_FIRST, UdpSocket::bind)?;
     let addresses = quic.iter().map(UdpSocket::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let mut nodes = Vec::new();
+    let (mut nodes, demo) = (Vec::new(), Demo::default());
     for (index, ((listener, socket), &address)) in http.into_iter().zip(quic).zip(&addresses).enumerate() {
         let others = addresses.iter().filter(|&&other| other != address).map(SocketAddr::to_string);
         let config = Config::builder().in_memory().name(format!("node{}", index + 1)).listen(address.to_string());
@@ -59,8 +71,16 @@ async fn start(count: u16, ending: &CancellationToken, output: Output) -> Result
         let access = Access::anonymous(listener.local_addr()?);
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let node =
-            Running::start(config, listener, access, Compat::default(), ending.child_token(), Reading::new(output))
-                .await?;
+            Running::start(
+                config,
+                listener,
+                access,
+                Compat::default(),
+                Some(&demo),
+                ending.child_token(),
+                Reading::new(output),
+            )
+            .await?;
         node.announce(output)?;
         nodes.push(node);
     }

@@ -111,6 +111,9 @@ pub(super) struct Settings {
     /// How long a message that this node broadcasts can be had: a node away for longer misses it [default: 1h]
     #[arg(long, value_name = "DURATION")]
     pub(super) event_ttl: Option<String>,
+    /// How it writes its log, to stderr; RUST_LOG says what of it [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
     /// Open a shell on this node
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) shell: Option<bool>,
@@ -138,6 +141,17 @@ pub(super) enum CompatName {
     Cache,
     /// A causal key-value store: /kvs, /view
     Kvs,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// A JSON object on each line
+    Json,
 }
 
 impl Settings {
@@ -168,6 +182,7 @@ impl Settings {
             link_settle: self.link_settle.or(below.link_settle),
             view: self.view.over(below.view),
             event_ttl: self.event_ttl.or(below.event_ttl),
+            log_format: self.log_format.or(below.log_format),
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),
         }
@@ -190,6 +205,7 @@ impl Settings {
             link_settle: Some("0s".to_owned()),
             view: ViewSettings::of(&ViewConfig::default()),
             event_ttl: Some(format!("{}h", Config::EVENT_TTL_DEFAULT.as_secs() / 3_600)),
+            log_format: Some(LogFormat::Text),
             shell: Some(false),
             ..Self::default()
         }
