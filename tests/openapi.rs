@@ -195,7 +195,9 @@ fn answers_are_as_documented() {
     assert_eq!(holds("post", "/v1/peers", "/v1/peers", &address), 200);
     assert_eq!(holds("post", "/v1/peers", "/v1/peers", "{}"), 400);
     assert_eq!(holds("post", "/v1/peers", "/v1/peers", &" ".repeat(20_000)), 413);
-    for path in ["/v1/members", "/v1/view", "/v1/peers", "/v1/status", "/metrics", "/livez", "/healthz", "/readyz", "/version"] {
+    for path in
+        ["/v1/members", "/v1/view", "/v1/peers", "/v1/status", "/metrics", "/livez", "/healthz", "/readyz", "/version"]
+    {
         assert!([200, 503].contains(&holds("get", path, path, "")), "{path}");
     }
     assert_eq!(holds("delete", "/v1/peers/{peer}", &format!("/v1/peers/{}", peer.quic), ""), 204);

@@ -97,7 +97,9 @@ mod tests {
         };
         assert!(prefers(Some("text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8")));
         assert!(prefers(Some("text/html")));
-        for program in [None, Some("*/*"), Some("application/json"), Some("application/json, text/html;q=0.5"), Some("?")] {
+        for program in
+            [None, Some("*/*"), Some("application/json"), Some("application/json, text/html;q=0.5"), Some("?")]
+        {
             assert!(!prefers(program), "{program:?}");
         }
     }

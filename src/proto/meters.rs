@@ -64,9 +64,8 @@ pub struct Histogram<const N: usize> {
 }
 
 /// From half a millisecond to a minute, in microseconds.
-pub const MICROS: &[u64; 12] = &[
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 1_000_000, 10_000_000, 60_000_000,
-];
+pub const MICROS: &[u64; 12] =
+    &[500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 500_000, 1_000_000, 10_000_000, 60_000_000];
 
 impl Default for Histogram<12> {
     fn default() -> Self {

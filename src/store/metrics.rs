@@ -27,8 +27,7 @@ impl Store {
         let rtt = shared.links().values().map(|link| link.stats().rtt).max().unwrap_or_default();
         let (sent, received) = (shared.meter.sent(), shared.meter.received());
         let uptime = Duration::from_micros(shared.clock.now().instant.as_micros());
-        text.gauge("tidings_build_info", "The release, as a label.")
-            .with(&[("version", env!("CARGO_PKG_VERSION"))], 1);
+        text.gauge("tidings_build_info", "The release, as a label.").with(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         text.gauge("tidings_uptime_seconds", "Since the node began.").is(uptime.as_secs_f64());
         {
             let node = shared.node();
@@ -68,8 +67,11 @@ fn tell_state(text: &mut Text, node: &Node) {
         .is(map.pending());
     text.gauge("tidings_context_replicas", "Replicas that the node's context names.").is(map.context().len());
     text.gauge("tidings_map_bytes", "Memory of the entries, estimated.").is(map.bytes_estimate());
-    text.gauge("tidings_clock_lead_seconds", "How far the logical clock is ahead of this machine's: it follows others'.")
-        .is(map.clock_lead_ms() as f64 / 1e3);
+    text.gauge(
+        "tidings_clock_lead_seconds",
+        "How far the logical clock is ahead of this machine's: it follows others'.",
+    )
+    .is(map.clock_lead_ms() as f64 / 1e3);
     text.counter("tidings_clock_ahead_total", "Received timestamps beyond the drift allowed, which moved no clock.")
         .is(map.clocks_ahead());
     text.counter("tidings_writes_total", "Writes made at this node.")
@@ -85,8 +87,11 @@ fn tell_links(text: &mut Text, node: &Node, shell: &ShellMeters, rtt: Duration) 
     text.gauge("tidings_links", "Links that are up: those that stay, and those on which two only meet.")
         .with(&[("kind", "active")], active)
         .with(&[("kind", "passing")], passing);
-    text.gauge("tidings_lag_dots", "Writes that are here and that a peer is not known to have: of the one that lacks most.")
-        .is(lag_max);
+    text.gauge(
+        "tidings_lag_dots",
+        "Writes that are here and that a peer is not known to have: of the one that lacks most.",
+    )
+    .is(lag_max);
     text.gauge("tidings_link_rtt_seconds", "The longest round trip of a link.").is(rtt.as_secs_f64());
     text.counter("tidings_links_up_total", "Links that came up.").is(meters.links_up);
     text.counter("tidings_links_lost_total", "Links that came up and are gone.").is(meters.links_lost);
@@ -154,10 +159,16 @@ fn tell_bytes(text: &mut Text, bytes: &BytesStatus) {
 }
 
 fn tell_writes(text: &mut Text, shell: &ShellMeters) {
-    text.histogram("tidings_write_seconds", "From a write that the node has taken to its being durable.")
-        .spread(&[], &shell.write_micros, MICROS);
-    text.histogram("tidings_commit_seconds", "How long the disk took for a commit.")
-        .spread(&[], &shell.commit_micros, MICROS);
+    text.histogram("tidings_write_seconds", "From a write that the node has taken to its being durable.").spread(
+        &[],
+        &shell.write_micros,
+        MICROS,
+    );
+    text.histogram("tidings_commit_seconds", "How long the disk took for a commit.").spread(
+        &[],
+        &shell.commit_micros,
+        MICROS,
+    );
     text.histogram("tidings_commit_records", "Records of a commit.").spread(&[], &shell.commit_records, 1.0);
     text.counter("tidings_commits_failed_total", "Commits that the disk did not take.").is(shell.commits_failed);
 }

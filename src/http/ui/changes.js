@@ -44,8 +44,10 @@ async function follow(prefix, signal) {
   };
   while (!signal.aborted) {
     const query = `prefix=${encodeURIComponent(prefix)}${after ? `&after=${after}` : ""}`;
-    await stream(`v1/watch?${query}`, signal, tell).catch(() => {});
+    const failure = await stream(`v1/watch?${query}`, signal, tell).catch((error) => error);
     if (!signal.aborted) {
+      // A cursor of another cluster is of no use: somebody has begun anew at the same address.
+      after = failure?.status === 400 ? null : after;
       say(byId("watch-note"), "the node is away; going on as soon as it answers");
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));
     }

@@ -71,8 +71,8 @@ function showMembers({ nodes, demo }) {
   byId("demo-title").hidden = !demo;
   reconcile(byId("members"), nodes, (node) => node.id, makeMember, (row, node) => {
     set(row, { "data-member": node.name, "data-state": node.state, "data-cut": String(node.cut) });
-    const [name, state, link, rtt, lag, buttons] = row.children;
-    say(name, node.self ? `${node.name} (this one)` : node.name);
+    const [name, buttons, state, link, rtt, lag] = row.children;
+    say(name, node.self ? `${node.name} (here)` : node.name);
     set(name, { title: node.id });
     say(state.firstElementChild, node.cut ? `${node.state}, cut off` : node.state);
     set(state.firstElementChild, { class: `state ${node.state}` });
@@ -90,8 +90,8 @@ function showMembers({ nodes, demo }) {
 
 function makeMember() {
   const button = make("button", { type: "button" });
-  const cells = [make("td"), make("td", { class: "number" }), make("td", { class: "number" }), make("td", {}, button)];
-  return make("tr", {}, make("th", { scope: "row" }), make("td", {}, make("span")), ...cells);
+  const first = [make("th", { scope: "row" }), make("td", {}, button), make("td", {}, make("span"))];
+  return make("tr", {}, ...first, make("td"), make("td", { class: "number wide" }), make("td", { class: "number" }));
 }
 
 async function turn(node) {
@@ -139,13 +139,13 @@ function convergenceSeen(status, nodes, links) {
 function showFigures(status) {
   const storage = status.storage.bytes === undefined ? status.storage.kind : `${status.storage.kind}, ${bytes(status.storage.bytes)}`;
   const figures = [
-    ["Keys", number(status.keys)],
+    ["Keys, with the cluster's own", number(status.keys)],
     ["Siblings", number(status.siblings)],
     ["Deletes remembered", number(status.tombstones)],
     ["Replicas seen", number(status.context.replicas)],
     ["Ahead of a sync", number(status.pending)],
-    ["Writes received, new", number(status.dots.new)],
-    ["known already", number(status.dots.known)],
+    ["Writes received", number(status.dots.new)],
+    ["Received again", number(status.dots.known)],
     ["Kept in", status.storage.problem ? `${storage}: ${status.storage.problem}` : storage],
   ];
   reconcile(byId("figure-list"), figures, ([name]) => name, makeFigure, (item, [, value]) => say(item.lastElementChild, value));
@@ -169,6 +169,10 @@ async function beat() {
     showContact("up", "live");
   } catch (error) {
     failures += 1;
+    // Another one may answer next.
+    isDemo = true;
+    say(byId("convergence"), "Not known now");
+    set(byId("convergence"), { "data-converged": null });
     const why = error.status ? `the node refuses: ${error.message}` : "the node does not answer";
     showContact("lost", `${why}; trying again. What is shown is old.`);
   }

@@ -46,8 +46,7 @@ function drawLink(line, link) {
 function makeNode(node) {
   const { x, y } = places.get(node.id);
   const group = makeSvg("g", { class: "node" });
-  const name = makeSvg("text", { class: "name", y: 34 });
-  const state = makeSvg("text", { class: "word", y: 48 });
+  const [name, state] = ["name", "word"].map((kind) => makeSvg("text", { class: kind }));
   group.append(makeSvg("title"), makeSvg("path", { class: "shape" }), makeSvg("text", { class: "sign", y: 5 }), name, state);
   group.style.transform = `translate(${x}px, ${y}px)`;
   return group;
@@ -72,6 +71,10 @@ function drawNode(group, node, count) {
   const named = count <= NAMED_MAX || node.self;
   say(name, named ? shortened(node.name) : "");
   say(state, named ? wordOf(node) : "");
+  // Outside of the circle: links are inside.
+  const above = y < CENTRE.y - 10;
+  set(name, { y: above ? (state.textContent ? -38 : -25) : 33 });
+  set(state, { y: above ? -24 : 47 });
 }
 
 function wordOf(node) {
