@@ -185,17 +185,17 @@ fn names_and_labels_are_as_prometheus_expects_them_and_few() {
 }
 
 fn buckets_add_up(told: &Told) {
-    let mut series: BTreeMap<(String, Vec<String>), Vec<(f64, f64)>> = BTreeMap::new();
+    let mut series: BTreeMap<String, Vec<(f64, f64)>> = BTreeMap::new();
     for Sample { name, labels, value } in told.samples.iter().filter(|sample| sample.name.ends_with("_bucket")) {
         let bound = labels["le"].parse().expect("a bound");
-        let others = labels.iter().filter(|(name, _)| *name != "le").map(|(n, v)| format!("{n}={v}")).collect();
-        series.entry((name.clone(), others)).or_default().push((bound, *value));
+        let others: Vec<_> = labels.iter().filter(|(name, _)| *name != "le").collect();
+        series.entry(format!("{name} {others:?}")).or_default().push((bound, *value));
     }
     assert!(series.len() > 5);
     for (name, buckets) in series {
-        assert!(buckets.is_sorted(), "{name:?} {buckets:?}");
-        assert!(buckets.windows(2).all(|two| two[0].1 <= two[1].1), "{name:?} {buckets:?}");
-        assert_eq!(buckets.last().map(|last| last.0), Some(f64::INFINITY), "{name:?}");
+        assert!(buckets.is_sorted(), "{name} {buckets:?}");
+        assert!(buckets.windows(2).all(|two| two[0].1 <= two[1].1), "{name} {buckets:?}");
+        assert_eq!(buckets.last().map(|last| last.0), Some(f64::INFINITY), "{name}");
     }
 }
 

@@ -74,7 +74,7 @@ function showMembers({ nodes, demo }) {
     const [name, buttons, state, link, rtt, lag] = row.children;
     say(name, node.self ? `${node.name} (here)` : node.name);
     set(name, { title: node.id });
-    say(state.firstElementChild, node.cut ? `${node.state}, cut off` : node.state);
+    say(state.firstElementChild, node.cut && node.state === "alive" ? "cut off" : node.state);
     set(state.firstElementChild, { class: `state ${node.state}` });
     say(link, node.self ? "–" : (node.link?.mode ?? "none"));
     say(rtt, node.link ? millis(node.link.rtt_ms) : "–");
