@@ -181,7 +181,15 @@ fn it_says_that_the_node_is_away_and_goes_on_when_it_is_back() {
     page.until("document.querySelector('#contact').dataset.contact === 'up'");
     node.put("/v1/kv/kettle", "on");
     page.until("document.querySelector('#change-list [data-change=kettle]')");
+    // Another cluster at the same address: where the page would go on from is of no use there.
     drop(again);
+    page.until("document.querySelector('#contact').dataset.contact === 'lost'");
+    let flags = ["node", "--listen", "127.0.0.1:0", "--http", &http, "--in-memory"];
+    let other = Process::start(tidings().args(flags));
+    page.until("document.querySelector('#watch-note').textContent === 'watching'");
+    node.put("/v1/kv/lamp", "on");
+    page.until("document.querySelector('#change-list [data-change=lamp]')");
+    drop(other);
 }
 
 #[test]
