@@ -133,6 +133,7 @@ fn keys_are_browsed_page_by_page_and_shown_as_the_bytes_they_are() {
     // A demo's buttons are the demo's alone.
     page.until("document.querySelector('#demo-title').hidden && document.querySelector('#members tr td').hidden");
     page.until("document.querySelector('#convergence').textContent === 'This node is alone'");
+    assert_eq!(page.complaints, Vec::<String>::new());
 }
 
 #[test]

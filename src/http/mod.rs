@@ -84,7 +84,7 @@ pub(crate) fn router(app: App, access: Access, compat: Compat, demo: Option<&Dem
         .layer(middleware::from_fn(in_time))
         .merge(routes::router(streams))
         .merge(compat.routes())
-        .merge(ui::routes(!compat.cache))
+        .merge(ui::routes(!compat.cache, demo.is_some()))
         .merge(demo.map(demo::routes).unwrap_or_default())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)

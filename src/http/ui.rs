@@ -5,11 +5,11 @@
 
 use super::App;
 use super::error::ApiError;
-use axum::Router;
 use axum::extract::Path;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{Json, Router};
 
 /// Where it is.
 pub(super) const HOME: &str = "/ui/";
@@ -36,11 +36,13 @@ const PARTS: [(&str, &str, &str); 10] = [
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// The page and its parts. `/` leads there, unless somebody else owns it.
-pub(super) fn routes(owns_root: bool) -> Router<App> {
+/// The page and its parts. `/` leads there, unless somebody else owns it. The page asks whether it is of a demo, for the
+/// routes that only a demo has.
+pub(super) fn routes(owns_root: bool, is_demo: bool) -> Router<App> {
     let routes = Router::new()
         .route("/ui", get(lead))
         .route(HOME, get(|| part(Path(String::new()))))
+        .route("/ui/demo.json", get(move || async move { Json(is_demo) }))
         .route("/ui/{part}", get(part));
     if owns_root { routes.route("/", get(lead)) } else { routes }
 }

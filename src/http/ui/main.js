@@ -11,7 +11,7 @@ const EVERY_MS = 1000;
 const RETRY_MAX_MS = 5000;
 
 const traffic = startTraffic();
-let isDemo = true;
+let isDemo = null;
 let failures = 0;
 
 async function look() {
@@ -26,20 +26,10 @@ async function look() {
   traffic.add(status.bytes);
 }
 
-// Only a demo knows all of its nodes; any other node says once that it is none.
+// Only a demo knows all of its nodes.
 async function lookAtDemo() {
-  if (!isDemo) {
-    return null;
-  }
-  try {
-    return await get("v1/demo");
-  } catch (error) {
-    if (error.status !== 404) {
-      throw error;
-    }
-    isDemo = false;
-    return null;
-  }
+  isDemo ??= await get("ui/demo.json");
+  return isDemo ? get("v1/demo") : null;
 }
 
 // Members and links in one shape, from what this node sees or, in a demo, from what all of them see.
@@ -170,7 +160,7 @@ async function beat() {
   } catch (error) {
     failures += 1;
     // Another one may answer next.
-    isDemo = true;
+    isDemo = null;
     say(byId("convergence"), "Not known now");
     set(byId("convergence"), { "data-converged": null });
     const why = error.status ? `the node refuses: ${error.message}` : "the node does not answer";
