@@ -76,6 +76,8 @@ mod error;
 mod event_types;
 #[cfg(feature = "cli")]
 mod http;
+#[cfg(feature = "net")]
+mod metrics;
 pub mod proto;
 #[cfg(feature = "net")]
 pub mod runtime;

@@ -95,6 +95,8 @@ pub struct Item {
     pub value: Bytes,
     /// When it expires, in milliseconds since 1970.
     pub expires: Option<u64>,
+    /// How many other live values the key has, by concurrent writes.
+    pub siblings: usize,
 }
 
 /// Some items in the order of their keys' bytes.

@@ -9,6 +9,7 @@ mod cli {
     mod doctor;
     mod keys;
     mod load;
+    mod logs;
     mod mistakes;
     mod node;
     mod settings;

@@ -444,9 +444,9 @@ fn a_node_that_has_nobody_to_sync_with_yet_is_alive_and_not_ready() {
 }
 
 #[test]
-fn at_the_root_is_nothing_yet() {
+fn beside_the_routes_is_nothing() {
     let node = Node::start();
-    for path in ["/", "/v1", "/v1/", "/v1/peers/a:1/b", "/get/a", "/kvs/a"] {
+    for path in ["/v1", "/v1/", "/v1/demo", "/v1/peers/a:1/b", "/get/a", "/kvs/a"] {
         let missing = node.get(path);
         assert!([404, 405].contains(&missing.status), "{path}: {}", missing.status);
         assert!(["not_found", "method_not_allowed"].contains(&missing.error().as_str()), "{path}");

@@ -164,6 +164,7 @@ fn answers_are_as_documented() {
     assert_eq!(holds("get", key, &format!("/v1/kv/{long}"), ""), 413);
     assert_eq!(holds("get", "/v1/kv", "/v1/kv", ""), 200);
     assert_eq!(holds("get", "/v1/kv", "/v1/kv?start=b&limit=1", ""), 200);
+    assert_eq!(holds("get", "/v1/kv", "/v1/kv?siblings=true", ""), 200);
     assert_eq!(holds("get", "/v1/kv", "/v1/kv?limit=0", ""), 400);
     assert_eq!(holds("delete", key, "/v1/kv/a", ""), 204);
     assert_eq!(holds("delete", key, "/v1/kv/a", ""), 404);
@@ -194,7 +195,9 @@ fn answers_are_as_documented() {
     assert_eq!(holds("post", "/v1/peers", "/v1/peers", &address), 200);
     assert_eq!(holds("post", "/v1/peers", "/v1/peers", "{}"), 400);
     assert_eq!(holds("post", "/v1/peers", "/v1/peers", &" ".repeat(20_000)), 413);
-    for path in ["/v1/members", "/v1/view", "/v1/peers", "/v1/status", "/livez", "/healthz", "/readyz", "/version"] {
+    for path in
+        ["/v1/members", "/v1/view", "/v1/peers", "/v1/status", "/metrics", "/livez", "/healthz", "/readyz", "/version"]
+    {
         assert!([200, 503].contains(&holds("get", path, path, "")), "{path}");
     }
     assert_eq!(holds("delete", "/v1/peers/{peer}", &format!("/v1/peers/{}", peer.quic), ""), 204);
@@ -214,7 +217,7 @@ fn answers_of_a_cluster_and_of_a_disk_are_as_documented() {
     eventually("the two are linked", || linked(&first) && linked(&second));
     let documented = Documented::at(&first);
     for node in [&first, &second] {
-        for path in ["/v1/members", "/v1/view", "/v1/peers", "/v1/status", "/readyz"] {
+        for path in ["/v1/members", "/v1/view", "/v1/peers", "/v1/status", "/metrics", "/readyz"] {
             documented.holds("get", path, &node.get(path));
         }
     }

@@ -19,10 +19,11 @@ use tokio_util::sync::CancellationToken;
 pub(super) fn run(flags: Settings, output: Output) -> Result<(), Failure> {
     let layers = Layers::of(flags)?;
     let settings = layers.effective();
+    let format = settings.log_format.unwrap_or_default();
     let plan = Plan::of(settings.clone()).map_err(|failure| failure.located(|name| layers.place(name)))?;
     let file = layers.file().filter(|_| layers.joins_by_file());
     let file = file.map(|path| JoinFile::new(path.to_owned(), settings));
-    process::log("warn");
+    process::log("warn", format);
     process::block_on(serve(plan, file, output))
 }
 
@@ -32,7 +33,7 @@ async fn serve(plan: Plan, file: Option<JoinFile>, output: Output) -> Result<(),
     process::end_on_signals(ending.clone(), hangup)?;
     let listener = bind_http(plan.http).await?;
     let reading = Reading::new(output);
-    let node = Running::start(plan.config, listener, plan.access, plan.compat, ending.clone(), reading).await?;
+    let node = Running::start(plan.config, listener, plan.access, plan.compat, None, ending.clone(), reading).await?;
     if let Some(file) = file {
         tokio::spawn(file.follow(node.store.clone()));
     }

@@ -1,6 +1,7 @@
 //! The process around nodes: its runtime, its signals, its log. Not responsible for nodes.
 
 use super::failure::Failure;
+use super::settings::LogFormat;
 use std::future::Future;
 use std::io::{self, IsTerminal};
 use std::process;
@@ -85,10 +86,13 @@ impl Signals {
 }
 
 /// Logs to stderr what `RUST_LOG` asks for, else what is at least of `level`.
-pub(super) fn log(level: &str) {
+pub(super) fn log(level: &str, format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colours = io::stderr().is_terminal();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
     // a second one in the process is no harm: the first stays
-    let _ = log.try_init();
+    let _ = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
 }

@@ -3,10 +3,11 @@
 use super::failure::Failure;
 use super::output::Output;
 use super::progress::Reading;
-use crate::http::{self, Access, App, Compat, Limits};
+use crate::http::{self, Access, App, Compat, Demo, Limits};
 use crate::{ConfigBuilder, Store};
 use serde_json::json;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -38,6 +39,7 @@ impl Running {
         listener: TcpListener,
         access: Access,
         compat: Compat,
+        demo: Option<&Demo>,
         ending: CancellationToken,
         mut reading: Reading,
     ) -> Result<Self, Failure> {
@@ -47,8 +49,11 @@ impl Running {
         let limits = Limits { key_bytes_max: config.key_bytes_max, value_bytes_max: config.value_bytes_max };
         let name = config.name.clone();
         let store = Store::open_with_progress(config, move |read, of| reading.show(read, of)).await?;
-        let app = App { store: store.clone(), limits, ending: ending.clone() };
-        let server = tokio::spawn(http::serve(listener, http::router(app, access, compat), ending.clone()));
+        let app = App { store: store.clone(), limits, ending: ending.clone(), requests: Arc::default() };
+        let server = tokio::spawn(http::serve(listener, http::router(app, access, compat, demo), ending.clone()));
+        if let Some(demo) = demo {
+            demo.add(http, store.clone());
+        }
         Ok(Self { store, name, http, server })
     }
 

@@ -130,6 +130,9 @@ pub(super) struct Settings {
     /// How long a message that this node broadcasts can be had: a node away for longer misses it [default: 1h]
     #[arg(long, value_name = "DURATION")]
     pub(super) event_ttl: Option<String>,
+    /// How it writes its log, to stderr; RUST_LOG says what of it [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
     /// Open a shell on this node
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub(super) shell: Option<bool>,
@@ -157,6 +160,17 @@ pub(super) enum CompatName {
     Cache,
     /// A causal key-value store: /kvs, /view
     Kvs,
+}
+
+/// How a log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// A JSON object on each line
+    Json,
 }
 
 impl Settings {
@@ -193,6 +207,7 @@ impl Settings {
             forget_members: self.forget_members.or(below.forget_members),
             graft_after: self.graft_after.or(below.graft_after),
             event_ttl: self.event_ttl.or(below.event_ttl),
+            log_format: self.log_format.or(below.log_format),
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),
         }
@@ -217,6 +232,7 @@ impl Settings {
             leaf: Some(false),
             forget_members: Some("1d".to_owned()),
             event_ttl: Some(format!("{}h", Config::EVENT_TTL_DEFAULT.as_secs() / 3_600)),
+            log_format: Some(LogFormat::Text),
             shell: Some(false),
             ..Self::default()
         }

@@ -390,6 +390,16 @@ impl OrMap {
         self.pending.len()
     }
 
+    /// About how many bytes of memory the entries take, without what finds them by their dots. Looks at a few of them only.
+    pub fn bytes_estimate(&self) -> usize {
+        self.table.bytes_estimate()
+    }
+
+    /// How far the clock is ahead of the time that it was told, in milliseconds: it has followed somebody else's.
+    pub fn clock_lead_ms(&self) -> u64 {
+        self.clock.last().millis().saturating_sub(self.clock.now_ms())
+    }
+
     /// How many received timestamps were further ahead than the drift allowed.
     pub fn clocks_ahead(&self) -> u64 {
         self.clock.ahead()

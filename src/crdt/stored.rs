@@ -102,6 +102,11 @@ impl Stored {
         Self { blob: Box::default(), timestamp: 0, counter: 0, replica: 0, key_len: 0, flags: FREE }
     }
 
+    /// What its allocation takes, as allocators round it.
+    pub(super) fn heap_bytes(&self) -> usize {
+        if self.blob.is_empty() { 0 } else { (self.blob.len() + size_of::<usize>()).next_multiple_of(16) }
+    }
+
     pub(super) fn is_free(&self) -> bool {
         self.flags & FREE != 0
     }

@@ -42,6 +42,9 @@ struct Order {
     limbo: Vec<Slot>,
 }
 
+/// Entries looked at to estimate what all of them take.
+const SAMPLE: usize = 256;
+
 fn key_of(slots: &[Stored], slot: Slot) -> Key<'_> {
     let stored = &slots[slot as usize];
     Key { section: if stored.is_sys() { Section::Sys } else { Section::Usr }, bytes: stored.key() }
@@ -70,6 +73,19 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.by_key.len()
+    }
+
+    /// About how many bytes it takes. Looks at a few entries only.
+    pub(super) fn bytes_estimate(&self) -> usize {
+        let step = (self.slots.len() / SAMPLE).max(1);
+        let (mut sampled, mut bytes) = (0, 0);
+        for stored in self.slots.iter().step_by(step) {
+            (sampled, bytes) = (sampled + 1, bytes + stored.heap_bytes());
+        }
+        let heap = bytes as u128 * self.slots.len() as u128 / u128::from(sampled.max(1_u64));
+        let lists = self.order.iter().map(|order| order.sorted.capacity() + order.fresh.capacity()).sum::<usize>();
+        let slots = self.slots.capacity() * size_of::<Stored>();
+        slots + self.by_key.allocation_size() + lists * size_of::<Slot>() + usize::try_from(heap).unwrap_or(usize::MAX)
     }
 
     pub(super) fn hash(&self, key: Key<'_>) -> u64 {

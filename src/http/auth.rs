@@ -4,6 +4,7 @@
 //! requests carry its own origin, or (when its name was pointed at this machine) its own host name.
 
 use super::error::ApiError;
+use super::ui;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
@@ -45,7 +46,8 @@ impl Access {
 
 /// Lets a request through, or answers it.
 pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
-    if OPEN.contains(&request.uri().path()) {
+    let path = request.uri().path();
+    if OPEN.contains(&path) || ui::is_open(path) {
         return next.run(request).await;
     }
     match access.check(request.headers()) {

@@ -6,12 +6,13 @@ use super::App;
 use super::compat::{Plain, fields, string, whole_body};
 use super::error::ApiError;
 use super::request::key;
+use super::ui;
 use super::values::compact;
 use crate::store::Latest;
 use crate::{PutOptions, Reading};
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -64,7 +65,10 @@ fn success(message: &str, data: Option<Item<'_>>) -> Response {
     Json(Envelope { data, message, success: true }).into_response()
 }
 
-async fn connect(State(app): State<App>) -> Result<Response, ApiError> {
+async fn connect(State(app): State<App>, headers: HeaderMap) -> Result<Response, ApiError> {
+    if ui::prefers_page(&headers) {
+        return Ok(ui::lead().await.into_response());
+    }
     app.store.reconnect().await?;
     Ok(success("Successfully connected to server.", None))
 }

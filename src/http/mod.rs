@@ -7,6 +7,9 @@
 //! | `reading`, `writing`, `transfer`, `checkpoint`, `cluster`, `health`, `watch`, `events` | the routes |
 //! | `sse` | answers that go on, event by event |
 //! | `session` | what a client has seen, as a token |
+//! | `ui` | the dashboard |
+//! | `demo` | what only a demo has |
+//! | `metrics` | figures for monitoring, and the counting of requests |
 //! | `routes` | the table of them all, which `openapi.json` documents |
 //! | `kvs`, `cache`, `compat` | routes for clients of other programs, where the settings ask for them |
 //! | `auth` | who may use them |
@@ -17,6 +20,7 @@ mod cache;
 mod checkpoint;
 mod cluster;
 mod compat;
+mod demo;
 mod diff;
 pub(crate) mod duration;
 mod error;
@@ -24,6 +28,7 @@ mod events;
 mod health;
 mod kvs;
 mod lines;
+mod metrics;
 mod reading;
 mod request;
 mod routes;
@@ -31,6 +36,7 @@ mod server;
 mod session;
 mod sse;
 mod transfer;
+mod ui;
 pub(crate) mod values;
 mod watch;
 mod writing;
@@ -51,6 +57,8 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 pub(crate) use auth::Access;
 pub(crate) use compat::Compat;
+pub(crate) use demo::Demo;
+pub(crate) use metrics::Requests;
 pub(crate) use server::serve;
 pub(crate) use writing::Limits;
 
@@ -64,16 +72,20 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     /// Ends the node, once the requests under way are answered.
     pub(crate) ending: CancellationToken,
+    pub(crate) requests: Arc<Requests>,
 }
 
 /// All routes, for those who have access.
-pub(crate) fn router(app: App, access: Access, compat: Compat) -> Router {
+pub(crate) fn router(app: App, access: Access, compat: Compat, demo: Option<&Demo>) -> Router {
     let nosniff = HeaderValue::from_static("nosniff");
+    let requests = app.requests.clone();
     let (streams, at_once): (Vec<_>, Vec<_>) = routes::all().into_iter().partition(|route| route.streams);
     routes::router(at_once)
         .layer(middleware::from_fn(in_time))
         .merge(routes::router(streams))
         .merge(compat.routes())
+        .merge(ui::routes(!compat.cache, demo.is_some()))
+        .merge(demo.map(demo::routes).unwrap_or_default())
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .with_state(app)
@@ -81,6 +93,7 @@ pub(crate) fn router(app: App, access: Access, compat: Compat) -> Router {
         .layer(SetResponseHeaderLayer::if_not_present(header::X_CONTENT_TYPE_OPTIONS, nosniff))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn_with_state(compat, compat::reshape))
+        .layer(middleware::from_fn_with_state(requests, metrics::measure))
 }
 
 async fn in_time(request: Request, next: Next) -> Response {

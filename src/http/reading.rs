@@ -5,7 +5,7 @@ use super::error::ApiError;
 use super::request::{Query, key};
 use super::session;
 use super::values::{Shown, ShownItem, key_field};
-use crate::{Key, Page, Reading, Section};
+use crate::{Item, Key, Page, Reading, Section};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -100,12 +100,13 @@ impl Serialize for ShownReading<'_> {
 }
 
 async fn list(app: &App, uri: &Uri, headers: &HeaderMap, section: Section) -> Result<Response, ApiError> {
-    let query = Query::parse(uri, &["prefix", "start", "limit", "wait"])?;
+    let query = Query::parse(uri, &["prefix", "start", "limit", "siblings", "wait"])?;
     let limit = query.parsed("limit", parse_limit)?.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
+    let siblings = query.flag("siblings")?;
     session::reached(app, headers, &query).await?;
     let prefix = Key { section, bytes: query.bytes("prefix").unwrap_or_default() };
     let (page, seen) = app.store.page_with_session(prefix, query.bytes("start"), limit).await;
-    session::answer(app, headers, &seen, Json(Listing(bounded(page)))).await
+    session::answer(app, headers, &seen, Json(Listing { page: bounded(page), siblings })).await
 }
 
 fn parse_limit(text: &str) -> Result<usize, String> {
@@ -128,16 +129,36 @@ fn bounded(mut page: Page) -> Page {
     page
 }
 
-struct Listing(Page);
+/// A page; with how many siblings each key has, where that was asked for.
+struct Listing {
+    page: Page,
+    siblings: bool,
+}
+
+struct ListedItem<'a> {
+    item: &'a Item,
+    siblings: bool,
+}
+
+impl Serialize for ListedItem<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Item { key, value, expires, siblings } = self.item;
+        let mut map = serializer.serialize_map(None)?;
+        ShownItem { key, value: Shown::of(value), expires: *expires }.fields(&mut map)?;
+        if self.siblings {
+            map.serialize_entry("siblings", siblings)?;
+        }
+        map.end()
+    }
+}
 
 impl Serialize for Listing {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let items = self.0.items.iter();
-        let items: Vec<_> =
-            items.map(|i| ShownItem { key: &i.key, value: Shown::of(&i.value), expires: i.expires }).collect();
+        let siblings = self.siblings;
+        let items: Vec<_> = self.page.items.iter().map(|item| ListedItem { item, siblings }).collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("items", &items)?;
-        next_field(&mut map, self.0.next.as_ref())?;
+        next_field(&mut map, self.page.next.as_ref())?;
         map.end()
     }
 }

@@ -1,7 +1,7 @@
 //! Which routes there are: one table, of which the router is built and to which `openapi.json` is held equal. Not
 //! responsible for what they answer.
 
-use super::{App, checkpoint, cluster, diff, events, health, reading, transfer, watch, writing};
+use super::{App, checkpoint, cluster, diff, events, health, metrics, reading, transfer, watch, writing};
 use axum::Router;
 use axum::handler::Handler;
 use axum::routing::{MethodFilter, MethodRouter, on};
@@ -68,6 +68,7 @@ pub(super) fn all() -> Vec<Route> {
         stream("/v1/events", [Get.by(events::events)]),
         stream("/v1/export", [Get.by(transfer::export)]),
         stream("/v1/checkpoint", [Get.by(checkpoint::checkpoint)]),
+        at_once("/metrics", [Get.by(metrics::metrics)]),
         at_once("/livez", [Get.by(health::livez)]),
         at_once("/healthz", [Get.by(health::livez)]),
         at_once("/readyz", [Get.by(health::readyz)]),

@@ -54,12 +54,20 @@ pub(crate) struct ShownItem<'a> {
 impl Serialize for ShownItem<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        key_field(&mut map, "key", self.key)?;
-        self.value.field(&mut map)?;
-        if let Some(expires) = self.expires {
-            map.serialize_entry("expires", &expires)?;
-        }
+        self.fields(&mut map)?;
         map.end()
+    }
+}
+
+impl ShownItem<'_> {
+    /// Writes its fields into an object.
+    pub(crate) fn fields<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        key_field(map, "key", self.key)?;
+        self.value.field(map)?;
+        match self.expires {
+            Some(expires) => map.serialize_entry("expires", &expires),
+            None => Ok(()),
+        }
     }
 }
 

@@ -116,6 +116,7 @@ pub(crate) struct Link {
 pub(crate) struct Pulling {
     pub(crate) channel: u64,
     pub(crate) receiver: Receiver,
+    pub(crate) begun: Instant,
     pub(crate) last_progress: Instant,
 }
 

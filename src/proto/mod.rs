@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod link;
 pub mod membership;
 pub mod message;
+pub mod meters;
 pub mod node;
 mod pace;
 pub mod reconcile;

@@ -8,8 +8,8 @@
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
 //! `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one, `node/feed.rs` what is noted for watchers,
 //! `node/broadcast.rs` messages, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for,
-//! `node/http_view.rs` what they see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/offline.rs`
-//! and `node/hold.rs` when links are not wanted or not trusted yet.
+//! `node/http_view.rs` what they see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/meters.rs` what
+//! is counted for people, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
 mod broadcast;
@@ -20,6 +20,7 @@ mod hold;
 mod http_view;
 mod links;
 mod members;
+mod meters;
 mod offline;
 mod overlay;
 mod pulls;
@@ -40,6 +41,7 @@ use super::membership::active::Overlay;
 use super::membership::suspicion::Suspicions;
 use super::membership::{Contact, Members, View};
 use super::message::{Begin, Message};
+use super::meters::Meters;
 use super::reconcile::Reconciled;
 use super::time::{Instant, Now};
 use crate::crdt::{AuditKey, CausalContext, Change, Dot, Key, OrMap, Received, ReplicaId, Section};
@@ -54,6 +56,7 @@ use tracing::error;
 
 pub use diagnosis::{Difference, Side};
 pub use http_view::Listing;
+pub use meters::UnderWay;
 pub use sessions::StandIn;
 
 /// What happens to a node.
@@ -223,6 +226,7 @@ pub struct Node {
     catching_up: Option<(LinkId, u64)>,
     reconciled: Reconciled,
     received: Received,
+    meters: Meters,
     /// Large values that have arrived in part.
     assembly: Assembly,
     /// What the bytes were for on links that are gone, sent and received.
@@ -284,6 +288,7 @@ impl Node {
             catching_up: None,
             reconciled: Reconciled::default(),
             received: Received::default(),
+            meters: Meters::default(),
             assembly: Assembly::default(),
             past: Default::default(),
             members: Members::default(),
@@ -374,6 +379,7 @@ impl Node {
                 Some(deadline) => self.map.put_until(key, value, deadline, now.wall_ms),
                 None => self.map.put(key, value, now.wall_ms),
             });
+            self.meters.puts += 1;
             self.on_local_write(key);
         }
         self.settle();
@@ -385,6 +391,7 @@ impl Node {
         debug_assert!(self.is_writable(), "whoever drives the node refuses writes while it is read-only");
         self.set_now(now);
         let dot = self.map.delete(key, now.wall_ms)?;
+        self.meters.deletes += 1;
         self.on_local_write(key);
         self.settle();
         Some(dot)
@@ -441,26 +448,6 @@ impl Node {
     /// How it behaves.
     pub fn config(&self) -> &NodeConfig {
         &self.config
-    }
-
-    /// How comparisons in pulls have ended, and what they took.
-    pub fn reconciled(&self) -> Reconciled {
-        self.reconciled
-    }
-
-    /// What became of the dots received.
-    pub fn received(&self) -> Received {
-        self.received
-    }
-
-    /// What the bytes of all frames were for since the start: of those sent, and of those received.
-    pub fn ledgers(&self) -> [Ledger; 2] {
-        let mut ledgers = self.past;
-        for link in self.links.values() {
-            ledgers[0].join(&link.sent);
-            ledgers[1].join(&link.received);
-        }
-        ledgers
     }
 
     /// Whether it has been in touch with a peer, or has none to be in touch with.

@@ -8,7 +8,9 @@
 use super::clock::SystemClock;
 use super::command::{Answer, Answered, Command, execute};
 use super::dialing::Dials;
+use super::disk::Disk;
 use super::hearing::{Hearing, LOOK_EVERY};
+use super::meters::{Meters, Open};
 use super::net::{
     CloseCode, Endpoint, Kept as KeptConnection, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, Session,
     spawn_link,
@@ -20,8 +22,6 @@ use crate::proto::link::{CLONED, DUPLICATE, LinkId, PASSED};
 use crate::proto::node::{Input, Node, Output};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -50,35 +50,8 @@ pub(crate) struct Shared {
     pub(crate) meter: Meter,
     pub(crate) clock: SystemClock,
     pub(crate) disk: Option<Disk>,
-}
-
-/// The node's storage, as people see it.
-#[derive(Debug)]
-pub(crate) struct Disk {
-    pub(crate) kind: &'static str,
-    pub(crate) directory: PathBuf,
-    bytes: Arc<AtomicU64>,
-    fault: Mutex<Option<StorageError>>,
-}
-
-impl Disk {
-    pub(crate) fn new(kind: &'static str, directory: PathBuf, keeper: &Keeper) -> Self {
-        Self { kind, directory, bytes: keeper.bytes(), fault: Mutex::default() }
-    }
-
-    /// How many bytes it takes, at the last look.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// Why nothing can be written, if so.
-    pub(crate) fn fault(&self) -> Option<StorageError> {
-        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_fault(&self, fault: Option<StorageError>) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-    }
+    meters: Mutex<Meters>,
+    pub(crate) open: Open,
 }
 
 impl Shared {
@@ -95,27 +68,33 @@ impl Shared {
     pub(crate) fn links(&self) -> MutexGuard<'_, BTreeMap<LinkId, LinkHandle>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// What the shell counts. Nobody holds it for longer than a count or a copy.
+    pub(crate) fn meters(&self) -> MutexGuard<'_, Meters> {
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A connection that stands, or an attempt that failed.
-enum Attempt {
+pub(super) enum Attempt {
     Connected { session: Session, way: Way },
     Failed { address: String, error: String },
 }
 
 /// Where a link leads, and whether this node dialled it.
 #[derive(Clone)]
-struct Way {
-    identity: ReplicaId,
-    address: String,
-    dialed: bool,
+pub(super) struct Way {
+    pub(super) identity: ReplicaId,
+    pub(super) address: String,
+    pub(super) dialed: bool,
 }
 
 pub(crate) struct Driver {
     shared: Arc<Shared>,
     keeper: Option<Keeper>,
-    /// Who waits for which commit.
-    waiting: VecDeque<(u64, Answer)>,
+    /// Who waits for which commit, and since when.
+    waiting: VecDeque<(u64, tokio::time::Instant, Answer)>,
+    commit_begun: Option<tokio::time::Instant>,
     /// Why nothing can be written, and when that is tried again.
     fault: Option<(StorageError, tokio::time::Instant)>,
     endpoint: Arc<Endpoint>,
@@ -157,13 +136,15 @@ pub(crate) fn spawn(
     };
     let hearing = (!node.config().link_settle.is_zero()).then(|| (Hearing::default(), tokio::time::Instant::now()));
     let meter = endpoint.meter();
-    let shared = Arc::new(Shared { node: RwLock::new(node), links: Mutex::default(), meter, clock, disk });
+    let (node, links, meters, open) = (RwLock::new(node), Mutex::default(), Mutex::default(), Open::default());
+    let shared = Arc::new(Shared { node, links, meter, clock, disk, meters, open });
     let (attempt_sender, attempts) = mpsc::channel(EVENTS_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
     let driver = Driver {
         shared: shared.clone(),
         keeper,
         waiting: VecDeque::new(),
+        commit_begun: None,
         fault: None,
         endpoint: Arc::new(endpoint),
         attempts: attempt_sender,
@@ -205,7 +186,7 @@ impl Inputs {
 
 impl Driver {
     async fn run(mut self, mut inputs: Inputs) {
-        self.tracker.spawn(accept(self.endpoint.clone(), self.attempts.clone()));
+        self.tracker.spawn(accept(self.endpoint.clone(), self.shared.clone(), self.attempts.clone()));
         self.round(|_, _| {});
         let (mut asked, mut heard) = (Vec::new(), Vec::new());
         loop {
@@ -247,6 +228,8 @@ impl Driver {
             let mut node = shared.node_mut();
             let result = inputs(&mut node, shared.clock.now());
             if let (Some(batch), Some(keeper)) = (node.begin_commit(), &self.keeper) {
+                self.commit_begun = Some(tokio::time::Instant::now());
+                shared.meters().commit_records.add(batch.len() as u64);
                 keeper.ask(Job::Commit(batch));
             }
             while let Some(output) = node.poll_output() {
@@ -261,12 +244,13 @@ impl Driver {
     }
 
     fn on_commands(&mut self, commands: &mut Vec<Command>) {
+        let begun = tokio::time::Instant::now();
         let (commands, fault) = (std::mem::take(commands), self.fault.as_ref().map(|fault| fault.0.clone()));
         let (mut later, mut at_once, mut snapshots) = (Vec::new(), Vec::new(), Vec::new());
         self.round(|node, now| {
             for command in commands {
                 match execute(node, now, command, fault.as_ref()) {
-                    Answered::Durable(answer) => later.push((node.next_commit(), answer)),
+                    Answered::Durable(answer) => later.push((node.next_commit(), begun, answer)),
                     Answered::Now(answer) => at_once.push(answer),
                     Answered::Snapshot(reply) => snapshots.push(reply),
                     Answered::Already => {}
@@ -288,12 +272,19 @@ impl Driver {
     /// What needed no commit is durable too.
     fn answer_durable(&mut self) {
         let durable = self.shared.node().durable_commit();
-        let ready = self.waiting.partition_point(|(commit, _)| *commit <= durable);
-        self.waiting.drain(..ready).for_each(|(_, answer)| answer(Ok(())));
+        let ready = self.waiting.partition_point(|(commit, ..)| *commit <= durable);
+        if ready > 0 {
+            let (now, mut meters) = (tokio::time::Instant::now(), self.shared.meters());
+            self.waiting.iter().take(ready).for_each(|(_, begun, _)| meters.write_micros.add_micros(now - *begun));
+        }
+        self.waiting.drain(..ready).for_each(|(.., answer)| answer(Ok(())));
     }
 
     /// The commit under way is durable, or has failed.
     fn on_done(&mut self, done: Done) {
+        if let Some(begun) = self.commit_begun.take() {
+            self.shared.meters().on_commit(begun.elapsed(), done.is_err());
+        }
         match done {
             Ok(()) => {
                 if self.fault.take().is_some() {
@@ -312,7 +303,7 @@ impl Driver {
             warn!(%error, "the node takes no writes, and serves what it has");
         }
         self.round(|node, now| node.fail_commit(now));
-        std::mem::take(&mut self.waiting).into_iter().for_each(|(_, answer)| answer(Err(error.clone())));
+        std::mem::take(&mut self.waiting).into_iter().for_each(|(.., answer)| answer(Err(error.clone())));
         self.fault = Some((error, tokio::time::Instant::now() + MEND_EVERY));
         self.show_fault();
     }
@@ -405,6 +396,7 @@ impl Driver {
     }
 
     fn on_attempt(&mut self, attempt: Attempt) {
+        self.shared.meters().on_attempt(&attempt);
         match &attempt {
             Attempt::Failed { address, .. } => self.dials.on_failed(address),
             Attempt::Connected { way, .. } => self.dials.on_connected(&way.address),
@@ -468,11 +460,13 @@ impl Driver {
         if links.get(&link).is_some_and(|handle| handle.try_send(command).is_err()) {
             warn!(link = link.0, "link closed: it does not keep up");
             links.remove(&link);
+            self.shared.meters().slow_links += 1;
         }
     }
 
     fn dial(&mut self, address: String) {
         let Some(dialing) = self.dials.begin(&address, tokio::time::Instant::now()) else { return };
+        self.shared.meters().dials += 1;
         let (endpoint, attempts) = (self.endpoint.clone(), self.attempts.clone());
         let cancel = self.cancel.clone();
         self.tracker.spawn(async move {
@@ -554,10 +548,13 @@ fn input(event: LinkEvent) -> Input {
     }
 }
 
-async fn accept(endpoint: Arc<Endpoint>, attempts: mpsc::Sender<Attempt>) {
+async fn accept(endpoint: Arc<Endpoint>, shared: Arc<Shared>, attempts: mpsc::Sender<Attempt>) {
     while let Some(accepted) = endpoint.accept().await {
         // A refused stranger has been logged by the endpoint.
-        let Ok((connection, identity, address)) = accepted else { continue };
+        let Ok((connection, identity, address)) = accepted else {
+            shared.meters().refused += 1;
+            continue;
+        };
         let way = Way { identity, address: address.to_string(), dialed: false };
         let attempt = Attempt::Connected { session: Session::first(connection), way };
         if attempts.send(attempt).await.is_err() {

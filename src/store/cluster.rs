@@ -176,7 +176,7 @@ impl Store {
 }
 
 /// By purpose: what the node knows of its frames, and all else that went over the wire.
-fn bytes_status(ledgers: [Ledger; 2], sent: Volume, received: Volume) -> BytesStatus {
+pub(super) fn bytes_status(ledgers: [Ledger; 2], sent: Volume, received: Volume) -> BytesStatus {
     let [sent, received] = [(ledgers[0], sent), (ledgers[1], received)].map(|(ledger, volume)| {
         let transport = volume.wire_bytes.saturating_sub(ledger.frames());
         let purposes = Purpose::ALL.into_iter().map(|purpose| (purpose.name(), ledger.get(purpose)));

@@ -7,6 +7,7 @@ use crate::event_types::{Event, Heard, Missed};
 use crate::proto::broadcast::{self, Listener, Told};
 use crate::runtime::command::Command;
 use crate::runtime::driver::Shared;
+use crate::runtime::meters::Token;
 use crate::types::Written;
 use bytes::Bytes;
 use futures_core::Stream;
@@ -81,7 +82,8 @@ impl Store {
         let mut node = shared.node_mut();
         let told = after.map(|cursor| cursor.told(&node.config().cluster)).transpose()?;
         let listener = node.listen(shared.clock.now(), told);
-        Ok(EventReader { shared: shared.clone(), version: self.0.version.clone(), listener, is_over: false })
+        let (version, _counted) = (self.0.version.clone(), shared.open.listeners.clone());
+        Ok(EventReader { shared: shared.clone(), version, listener, is_over: false, _counted })
     }
 }
 
@@ -141,6 +143,7 @@ pub(crate) struct EventReader {
     version: watch::Receiver<u64>,
     listener: Listener,
     is_over: bool,
+    _counted: Token,
 }
 
 impl EventReader {
@@ -180,6 +183,7 @@ impl EventReader {
     }
 
     fn shown(&self, heard: Vec<broadcast::Heard>) -> Vec<Heard> {
+        self.shared.meters().told += heard.len() as u64;
         let shown = |heard| match heard {
             broadcast::Heard::Message(broadcast::Message { dot, context, payload }, told) => {
                 Heard::Event(Event { dot, context, payload, cursor: self.cursor_of(&told) })

@@ -10,11 +10,13 @@
 //! | `events` | messages to all nodes, and those of all nodes as they come |
 //! | `compat` | what the compatibility routes need beside keys and values |
 //! | `cluster` | members, view, peers, status |
+//! | `metrics` | figures for monitoring |
 
 mod cluster;
 mod compat;
 mod cursor;
 mod events;
+mod metrics;
 mod opening;
 mod reading;
 mod sessions;

@@ -82,6 +82,7 @@ pub(super) fn page(map: &mut OrMap, prefix: Key<'_>, start: Option<&[u8]>, limit
         key: Bytes::copy_from_slice(key),
         value: Bytes::copy_from_slice(reading.value),
         expires: reading.deadline,
+        siblings: reading.siblings,
     };
     let items = shown.by_ref().take(limit).map(item).collect();
     Page { items, next: shown.next().map(|(key, _)| Bytes::copy_from_slice(key)) }

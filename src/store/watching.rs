@@ -7,6 +7,7 @@ use crate::crdt::{self, Session};
 use crate::proto::feed::{Asked, Gap, Seen, Told, Watcher};
 use crate::runtime::command::Command;
 use crate::runtime::driver::Shared;
+use crate::runtime::meters::Token;
 use crate::watch_types::{Cause, Change};
 use bytes::Bytes;
 use futures_core::Stream;
@@ -86,6 +87,7 @@ impl Store {
             after: after.cloned(),
             lacking: None,
             is_over: false,
+            _counted: shared.open.watchers.clone(),
         })
     }
 }
@@ -150,6 +152,7 @@ pub(crate) struct Reader {
     after: Option<Cursor>,
     lacking: Option<Lacking>,
     is_over: bool,
+    _counted: Token,
 }
 
 /// Since when the node has lacked what the watcher has seen, so to speak.
@@ -232,6 +235,7 @@ impl Reader {
 
     fn resync(&mut self, gap: Gap) -> Change {
         (self.after, self.lacking) = (None, None);
+        self.shared.meters().resyncs += 1;
         let cursor = self.cursor_of(self.watcher.seen());
         let cause = Cause::Resync(gap);
         Change { key: Bytes::new(), value: None, cause, dot: None, timestamp: None, expires: None, cursor }
@@ -243,6 +247,7 @@ impl Reader {
     }
 
     fn changes(&self, events: Vec<Told>) -> Vec<Change> {
+        self.shared.meters().told += events.len() as u64;
         let mut last: Option<(Arc<Seen>, Cursor)> = None;
         let cluster = self.shared.node().config().cluster;
         let mut cursor_of = |seen: &Arc<Seen>| {

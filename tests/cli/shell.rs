@@ -38,6 +38,7 @@ fn a_demo_is_one_map_on_several_nodes() {
         assert!(quic.starts_with("127.0.0.1:"));
         http
     });
+    assert_eq!(demo.line(), format!("dashboard  {}/ui/", nodes[0]));
     let at = |index: usize, args: &[&str]| run(args.iter().chain(&["--http", nodes[index].as_str()]));
     assert_eq!(code(&at(0, &["put", "greeting", "hello"])), 0);
     eventually("the write is everywhere", || (0..3).all(|index| at(index, &["get", "greeting"]).stdout == b"hello"));

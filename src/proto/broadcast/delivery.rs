@@ -102,6 +102,11 @@ impl Delivery {
         !self.fresh.is_empty() || (waits && self.context != *context)
     }
 
+    /// How many messages were delivered since this process began; those that were missed count as one each time.
+    pub fn delivered(&self) -> u64 {
+        self.log.next()
+    }
+
     /// Delivers what is ready. See [`is_due`](Self::is_due).
     pub fn deliver(&mut self, map: &mut OrMap, moment: Moment) {
         self.log.trim(moment.durable, moment.now_ms);

@@ -12,6 +12,7 @@ impl Node {
     pub fn broadcast(&mut self, now: Now, payload: &[u8]) -> Dot {
         debug_assert!(self.is_writable(), "whoever drives the node refuses writes while it is read-only");
         self.set_now(now);
+        self.meters.broadcasts += 1;
         let (own, now_ms) = (self.map.id(), now.wall_ms);
         let dot = Dot::new(own, self.map.context().get(own) + 1);
         let count = self.next_count();

@@ -13,7 +13,7 @@ use crate::proto::node::LinkInfo;
 use crate::proto::time::Now;
 use bytes::Bytes;
 use std::time::Duration;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, debug_span, error, info, warn};
 
 /// How many frames may overtake the hello: a peer pulls once as soon as it has heard ours.
 const EARLY_FRAMES_MAX: usize = 4;
@@ -63,6 +63,7 @@ impl Node {
     pub(super) fn on_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) {
         let now = self.now.instant;
         let Some(state) = self.links.get_mut(&link).filter(|state| !state.closing) else { return };
+        let _span = debug_span!("link", peer = %state.identity).entered();
         state.last_heard = now;
         let (up, id) = (state.is_up(), state.identity);
         if up {
@@ -92,6 +93,7 @@ impl Node {
 
     pub(super) fn close_if_broken(&mut self, link: LinkId, result: Result<(), Broken>) {
         if let Err(reason) = result {
+            self.meters.broken += 1;
             let address = self.links.get(&link).map_or("", |state| &state.address);
             warn!(peer = address, %reason, "link closed: the peer broke the protocol");
             self.close_link(link, reason);
@@ -173,6 +175,7 @@ impl Node {
             return Ok(());
         };
         info!(peer = %hello.replica, name = hello.name, address, "link up");
+        self.meters.links_up += 1;
         let audit = hello.audit;
         self.on_met(&hello);
         if let Some(state) = self.links.get_mut(&link) {
@@ -294,6 +297,7 @@ impl Node {
         }
         self.share_with(link);
         self.received.add(merged.received);
+        self.measure_push(&merged.changes);
         self.prune_if_late(link, merged.received);
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
@@ -327,6 +331,7 @@ impl Node {
         self.past[0].join(&state.sent);
         self.past[1].join(&state.received);
         let Some(hello) = state.hello else { return };
+        self.meters.links_lost += 1;
         if state.closing {
             self.hear(state.identity, Duration::ZERO);
         }

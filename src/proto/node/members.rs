@@ -87,6 +87,7 @@ impl Node {
     pub(super) fn refute(&mut self) {
         let is = if self.left { MemberState::Left } else { MemberState::Alive };
         if self.members.state(self.map.id()) != Some(is) {
+            self.meters.refuted += 1;
             self.write_own_record();
         }
     }
@@ -98,6 +99,7 @@ impl Node {
         };
         if record.state == MemberState::Alive {
             info!(peer = %id, name = record.name, "suspected");
+            self.meters.suspected += 1;
             self.write_record(id, &Record { state: MemberState::Suspect, ..record });
         }
         self.note_suspicion(id, true);
@@ -130,6 +132,7 @@ impl Node {
     pub(super) fn write_down(&mut self, id: ReplicaId) {
         if let Some(record) = self.members.get(id).filter(|record| record.state < MemberState::Down).cloned() {
             info!(peer = %id, name = record.name, "down");
+            self.meters.written_down += 1;
             self.write_record(id, &Record { state: MemberState::Down, ..record });
         }
     }

@@ -10,7 +10,7 @@ use crate::proto::sync::{Receiver, Sender, Step};
 use crate::proto::time::Instant;
 use bytes::Bytes;
 use std::time::Duration;
-use tracing::{debug, error};
+use tracing::{debug, debug_span, error};
 
 /// A peer may have so many pulls under way on one link: one, and what it has reset but we have not heard of.
 const SENDING_MAX: usize = 4;
@@ -44,6 +44,7 @@ impl Node {
         }
         let defect = theirs.context == ours.context && theirs.pending == 0 && self.map.pending() == 0;
         if defect {
+            self.meters.defects += 1;
             error!(peer = %state.identity, "equal contexts with unequal states: a defect; repairing by a catch-up both ways");
         }
         self.want_pull(link, defect);
@@ -61,7 +62,9 @@ impl Node {
         let channel = state.allocate_channel();
         let (receiver, mut pull) = Receiver::start(&self.map, catch_up);
         (pull.by_key, pull.partial) = (std::mem::take(&mut state.by_key), self.assembly.partial());
-        state.pull = Some(Pulling { channel, receiver, last_progress: self.now.instant });
+        let (begun, last_progress) = (self.now.instant, self.now.instant);
+        state.pull = Some(Pulling { channel, receiver, begun, last_progress });
+        self.meters.pulls.started += 1;
         self.send(link, channel, &Message::Pull(pull), None);
     }
 
@@ -85,6 +88,7 @@ impl Node {
 
     pub(super) fn on_receiver_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) -> Result<(), String> {
         let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
+        let _span = debug_span!("sync", channel).entered();
         // A pull that was given up, perhaps for a catch-up: nothing of it may count any more, least of all its end.
         let Some(mut pull) = state.pull.take_if(|pull| pull.channel == channel) else { return Ok(()) };
         let message = codec::decode(frame, Some(pull.receiver.begin())).map_err(|e| e.to_string())?;
@@ -170,6 +174,7 @@ impl Node {
         match step {
             Step::Begun { catch_up: true } => {
                 debug!(link = link.0, "catch-up begins");
+                self.meters.catch_ups.started += 1;
                 self.catching_up = Some((link, channel));
             }
             Step::Begun { catch_up: false } | Step::Waiting | Step::Done { .. } | Step::Unresolved => {}
@@ -214,6 +219,10 @@ impl Node {
 
     fn on_pulled(&mut self, link: LinkId, channel: u64, pull: &Pulling, reply: Option<Message>) {
         self.synced_once = true;
+        debug!(took_ms = self.now.instant.since(pull.begun).as_millis() as u64, "pull over");
+        self.meters.pulls.finished += 1;
+        self.meters.catch_ups.finished += u64::from(self.catching_up == Some((link, channel)));
+        self.meters.pull_micros.add_micros(self.now.instant.since(pull.begun));
         if let Some(state) = self.links.get_mut(&link) {
             state.learn(&pull.receiver.begin().snapshot);
         }
@@ -256,6 +265,7 @@ impl Node {
     // --- As sender
 
     pub(super) fn on_sender_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) -> Result<(), String> {
+        let _span = debug_span!("sync", channel).entered();
         let message = codec::decode(frame, None).map_err(|e| e.to_string())?;
         let Some(state) = self.links.get_mut(&link).filter(|state| state.is_up()) else { return Ok(()) };
         state.count_received(&message, frame, 0);
@@ -269,6 +279,8 @@ impl Node {
                 }
                 let sender = Sender::new(&mut self.map, &pull).with_chunk_entries(self.config.chunk_entries);
                 state.sending.insert(channel, Sending { sender, pace: Pace::of_pull() });
+                self.meters.served.started += 1;
+                debug!("the peer pulls");
             }
             message => {
                 // A pull that has been answered, or was reset: what is left of it on the way is nobody's fault.
@@ -322,6 +334,7 @@ impl Node {
             return false;
         }
         state.end_sending(channel, finished);
+        self.meters.served.finished += u64::from(finished);
         if finished {
             self.outputs.push_back(Output::Finish { link, channel });
         } else {
