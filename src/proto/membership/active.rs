@@ -137,6 +137,8 @@ impl Overlay {
 
     /// How many links are to be asked for, of one that has so many.
     pub(crate) fn wanted(&mut self, active: usize, links: ActiveLinks) -> usize {
+        // A link that is up is not taken yet: the refusal may follow its hello. What is there at the next round was.
+        self.in_vain = if active > 0 { 0 } else { self.in_vain };
         self.filling = active < links.min || (self.filling && active < links.fill);
         let asked = self.contacts.values().filter(|contact| contact.ask != Ask::Passing).count();
         if self.filling { links.fill.saturating_sub(active + asked) } else { 0 }
@@ -147,9 +149,14 @@ impl Overlay {
         if active == 0 && self.in_vain >= Self::PATIENCE { Ask::Urgent } else { Ask::Active }
     }
 
-    /// A link was taken, or not.
-    pub(crate) fn on_asked(&mut self, taken: bool, now: Instant) {
-        self.in_vain = if taken { 0 } else { self.in_vain.saturating_add(1) };
+    /// A link that was asked for was refused, or nobody has answered.
+    pub(crate) fn on_refused(&mut self, now: Instant) {
+        self.in_vain = self.in_vain.saturating_add(1);
+        self.fill_soon(now);
+    }
+
+    /// The next round of asking, which is the later the more were in vain.
+    pub(crate) fn fill_soon(&mut self, now: Instant) {
         self.fill_at = now + Self::PAUSE * (1 << self.in_vain.min(6));
     }
 
@@ -242,11 +249,14 @@ mod tests {
     fn who_has_none_is_urgent_after_some_refusals() {
         let mut overlay = Overlay::new(at(0), false);
         assert_eq!(overlay.ask(0), Ask::Active);
-        (0..3).for_each(|_| overlay.on_asked(false, at(0)));
+        (0..3).for_each(|_| overlay.on_refused(at(0)));
         assert_eq!((overlay.ask(0), overlay.ask(1)), (Ask::Urgent, Ask::Active));
         assert_eq!(overlay.fill_at, at(800));
-        overlay.on_asked(true, at(1000));
-        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Active, at(1100)));
+        overlay.fill_soon(at(1000));
+        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Urgent, at(1800)), "the refusal may follow the hello");
+        overlay.wanted(1, ActiveLinks::default());
+        overlay.fill_soon(at(2000));
+        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Active, at(2100)));
     }
 
     #[test]

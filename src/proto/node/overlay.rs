@@ -150,7 +150,7 @@ impl Node {
                 continue;
             }
             if asked {
-                self.overlay.on_asked(false, self.now.instant);
+                self.overlay.on_refused(self.now.instant);
             }
             id.into_iter().for_each(|id| self.suspect_unreachable(id));
         }
@@ -198,7 +198,7 @@ impl Node {
             return;
         }
         if role == Role::Active && counts {
-            self.overlay.on_asked(true, self.now.instant);
+            self.overlay.fill_soon(self.now.instant);
             self.drop_surplus(Some(link));
         }
         if dialed {
@@ -227,7 +227,7 @@ impl Node {
     pub(super) fn on_surplus(&mut self, link: LinkId) {
         self.set_passing(link);
         if self.overlay.is_large() {
-            self.overlay.on_asked(false, self.now.instant);
+            self.overlay.on_refused(self.now.instant);
         }
     }
 
