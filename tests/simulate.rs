@@ -353,6 +353,22 @@ fn a_path_that_is_cut_one_way_is_given_up_by_both() {
     cluster.run_until_converged(20 * SECOND).expect("they are one again");
 }
 
+/// The size that is claimed, in the time that there is at each change: nodes that know each other by their views alone.
+#[test]
+fn a_thousand_nodes_without_records_agree_also_when_half_of_them_crash() {
+    let mut settings = Settings { nodes: 1_000, joins: Joins::First, ..Settings::default() };
+    settings.template.writes_record = false;
+    let crash = Some(Crash { share: 0.5, at_s: 2.0, back_after_s: None });
+    let plan = Plan { settings, crash, seconds: 5.0, writes_per_second: 4.0, ..Plan::default() };
+    let (outcome, cluster) = run(&plan);
+    assert_eq!((outcome.wrong, cluster.up().len()), (None, 500));
+    assert!(outcome.gathered_us.is_some(), "they come together in a minute");
+    for who in cluster.up() {
+        let active = cluster.node(who).expect("it runs").links().iter().filter(|link| link.active).count();
+        assert!((1..=7).contains(&active), "node {who} has {active} active links");
+    }
+}
+
 /// What a cluster of that size is for: it comes together through one node, and half of it crashes at once.
 #[test]
 #[ignore = "takes many minutes: contexts of a thousand replicas are joined and copied for each frame; README.md has the command"]
