@@ -202,7 +202,7 @@ fn missing<'a>(ours: &'a [Clock], mut theirs: &'a [Clock]) -> impl Iterator<Item
 
 fn differing(runs: Runs<'_>) -> impl Iterator<Item = Differing> {
     let (mut i, mut j) = (0, 0);
-    let mut next = move || {
+    let next = move || {
         let (ours, theirs) = (runs.ours.get(i), runs.theirs.get(j));
         let replica = ours.into_iter().chain(theirs).map(|clock| clock.0).min()?;
         let place = ours.filter(|clock| clock.0 == replica).map(|_| runs.place + i);
@@ -212,7 +212,7 @@ fn differing(runs: Runs<'_>) -> impl Iterator<Item = Differing> {
         j += usize::from(differing.theirs > 0);
         Some(differing)
     };
-    std::iter::from_fn(move || next()).filter(|differing| differing.ours != differing.theirs)
+    std::iter::from_fn(next).filter(|differing| differing.ours != differing.theirs)
 }
 
 /// One pass over both, so that joining a context of many replicas stays linear.
