@@ -14,7 +14,7 @@ use tidings::{CausalContext, Delta, Dot};
 /// Everybody has the keys; then deletes, truncations, whole and cut syncs.
 #[test]
 fn around_the_dangerous_events() {
-    for_each_seed(60_000, |dice| Run::hunt(dice).play());
+    for_each_seed(40_000, |dice| Run::hunt(dice).play());
 }
 
 /// Longer runs with more writes, and new replicas in the place of lost ones.

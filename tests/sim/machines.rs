@@ -407,7 +407,7 @@ impl<'d> Run<'d> {
 #[test]
 fn pulls_around_the_dangerous_events() {
     let (mut catch_ups, mut unresolved, mut reconciled) = (0, 0, Reconciled::default());
-    for_each_seed(60_000, |dice| {
+    for_each_seed(40_000, |dice| {
         let mut run = Run::new(dice);
         run.hunt();
         if run.dice.percent(15) {
@@ -431,10 +431,10 @@ fn pulls_interleaved_frame_by_frame() {
 
 #[test]
 fn pulls_of_siblings_that_some_have_truncated() {
-    for_each_seed(100_000, |dice| Run::new(dice).siblings());
+    for_each_seed(60_000, |dice| Run::new(dice).siblings());
 }
 
 #[test]
 fn deltas_made_for_long_ago() {
-    for_each_seed(40_000, |dice| Run::new(dice).deltas());
+    for_each_seed(25_000, |dice| Run::new(dice).deltas());
 }
