@@ -421,6 +421,7 @@ impl Node {
     }
 
     /// The addresses to join have changed. One that is barred stays so, and one given by hand too: both were said here.
+    /// Linear in them.
     pub fn rejoin(&mut self, now: Now, added: &[String], dropped: &[String]) {
         self.set_now(now);
         dropped.iter().for_each(|address| self.dials.release(address));
@@ -437,7 +438,7 @@ impl Node {
         self.settle();
     }
 
-    /// The peers: all addresses that are dialled, and who has dialled this node.
+    /// The peers: all addresses that are dialled, and who has dialled this node. Linear in them, times the links.
     pub fn peers(&self) -> Vec<PeerInfo> {
         let link_to = |id: ReplicaId| self.links.iter().find(|(_, state)| state.is_up() && state.identity == id);
         let of = |address: &str, id: Option<ReplicaId>| {
@@ -461,7 +462,7 @@ impl Node {
         peers
     }
 
-    /// The links that are up.
+    /// The links that are up. Linear in them, and in the replicas at most for each.
     pub fn links(&self) -> Vec<LinkInfo> {
         let up = self.links.iter().filter(|(_, state)| state.is_up());
         up.map(|(link, state)| LinkInfo {
