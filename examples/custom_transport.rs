@@ -289,10 +289,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         b.put(&format!("readings/{i}"), "a value that takes some bytes on its way");
     }
     c.events.send(Event::Cut)?;
+    println!("c is cut off with {} keys", c.ask(|node, _| node.map().counts().keys));
     a.ask(|node, now| node.delete(now, Key::usr(b"kettle"))).ok_or("it was there")?;
     converge(&[&a, &b, &c]);
     assert_eq!(c.get("kettle"), None);
-    println!("cut off and back: c has {} keys, and the kettle is gone", c.ask(|node, _| node.map().counts().keys));
+    println!("and is back with {}, and the kettle is gone", c.ask(|node, _| node.map().counts().keys));
 
     [a, b, c].into_iter().for_each(Handle::close);
     Ok(())
@@ -303,8 +304,9 @@ fn converge(nodes: &[&Handle]) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let audits: Vec<_> = nodes.iter().map(|node| node.ask(|node, _| node.map().audit())).collect();
-        let met = nodes.iter().all(|node| node.ask(|node, _| node.members().len()) == nodes.len());
-        if met && audits.iter().all(|audit| *audit == audits[0]) {
+        // Who joins one of them learns of the others.
+        let linked = nodes.iter().all(|node| node.ask(|node, _| node.links().len()) + 1 == nodes.len());
+        if linked && audits.iter().all(|audit| *audit == audits[0]) {
             return;
         }
         assert!(Instant::now() < deadline, "they do not agree: {audits:?}");

@@ -10,7 +10,8 @@ async fn main() -> Result<(), tidings::Error> {
     let mut changes = store.watch("ket");
     store.put("kettle", "on").await?;
     println!("kettle: {:?}", store.get("kettle").expect("it was just written"));
-    println!("told:   {:?}", changes.next().await.expect("the store is open"));
+    let change = changes.next().await.expect("the store is open");
+    println!("told: {:?} {:?} {:?}", change.cause, change.key, change.value);
     store.delete("kettle").await?;
     assert_eq!(store.get("kettle"), None);
     store.close().await;

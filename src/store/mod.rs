@@ -51,8 +51,9 @@ pub(crate) use watching::Reader;
 /// A handle is cheap to clone, and may be used from any thread of the runtime that it was opened on. The node runs until
 /// [`close`](Self::close), [`leave`](Self::leave), or until the last handle is dropped.
 ///
-/// Reads take the map's lock for one lookup. Futures of writes may be dropped at any time; the write is then done or
-/// not, as after [`Error::Interrupted`].
+/// Reads take the map's lock for one lookup: they wait for neither disk nor network, but for the node while it takes in what
+/// has come, which is longest for a large [`put_many`](Self::put_many) or a chunk of a sync. Futures of writes may be
+/// dropped at any time; the write is then done or not, as after [`Error::Interrupted`].
 ///
 /// ```
 /// use tidings::{Config, Secret, Store};
