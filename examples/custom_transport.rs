@@ -28,6 +28,8 @@ const FRAME_BYTES_MAX: usize = 16 << 20;
 
 // ---- what threads tell the one that owns the node -------------------------------------------------------------------
 
+type Task = Box<dyn FnOnce(&mut Node, Now) + Send>;
+
 enum Event {
     /// To be told to the node as it is.
     Input(Input),
@@ -36,7 +38,7 @@ enum Event {
     /// A socket, whose other end has said who it is.
     Connected { socket: TcpStream, address: String, dialed: bool, identity: ReplicaId },
     /// Something to be done with the node.
-    Do(Box<dyn FnOnce(&mut Node, Now) + Send>),
+    Do(Task),
     /// All sockets break, as when a cable is pulled.
     Cut,
     /// The end.
@@ -65,7 +67,7 @@ struct Handle {
 }
 
 impl Handle {
-    fn start(name: &str, join: &[String]) -> io::Result<Self> {
+    fn start(name: &str, join: Option<&Handle>) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let address = listener.local_addr()?.to_string();
         let mut rng = rand::rng();
@@ -74,7 +76,7 @@ impl Handle {
             cluster: *b"custom transport", // the same at all nodes: it keys the sums that they compare
             name: name.to_owned(),
             address: address.clone(),
-            join: join.to_vec(),
+            join: join.iter().map(|other| other.address.clone()).collect(),
             ..NodeConfig::new(ReplicaId::random(&mut rng))
         };
         let (events, inbox) = channel();
@@ -276,9 +278,9 @@ fn read(mut socket: TcpStream, link: LinkId, events: &Sender<Event>) {
 // ---- what it shows --------------------------------------------------------------------------------------------------
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let a = Handle::start("a", &[])?;
-    let b = Handle::start("b", &[a.address.clone()])?;
-    let c = Handle::start("c", &[a.address.clone()])?; // learns of b from a
+    let a = Handle::start("a", None)?;
+    let b = Handle::start("b", Some(&a))?;
+    let c = Handle::start("c", Some(&a))?; // learns of b from a
     a.put("kettle", "on");
     converge(&[&a, &b, &c]);
     assert_eq!(c.get("kettle").as_deref(), Some(&b"on"[..]));
