@@ -93,8 +93,10 @@ struct Registration {
 
 impl Registration {
     /// The others know at once.
-    async fn deregister(self) -> Result<(), Error> {
+    async fn deregister(mut self) -> Result<(), Error> {
         self.renewing.abort();
+        // A renewal that is under way on another thread must not come after the delete.
+        let _ = (&mut self.renewing).await;
         self.store.delete(&self.key).await.map(drop)
     }
 }
