@@ -220,7 +220,7 @@ pub struct Node {
     any_version: u64,
     /// What it was at the last write here.
     own_version: u64,
-    /// When others' dots first arrived that have not been passed on, and announced.
+    /// When others' dots first arrived that have not been announced.
     received_at: Option<Instant>,
     /// The link and channel of the catch-up under way, beside which no other one begins.
     catching_up: Option<(LinkId, u64)>,
@@ -433,6 +433,14 @@ impl Node {
         for link in links {
             self.send(link, CONTROL, &Message::Goodbye { left: self.left }, None);
             self.close_link(link, "the node is closing".to_owned());
+        }
+    }
+
+    /// The transport has measured how long a frame and an answer take on a link: peers that are far away are given longer to
+    /// say what they have. Without this, as if they were near. Nothing follows at once. A lookup.
+    pub fn note_round_trip(&mut self, link: LinkId, round_trip: std::time::Duration) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.round_trip = round_trip;
         }
     }
 

@@ -8,6 +8,7 @@ use super::wires::{WireId, end_of, link_of};
 use crate::proto::link::{CONTROL, LinkId};
 use crate::proto::node::{Input, Output};
 use rand::RngExt;
+use std::time::Duration;
 
 /// Closing takes the closer so long.
 const CLOSE_US: u64 = 10;
@@ -83,6 +84,8 @@ impl Cluster {
         let (identity, dialed) = (self.machines[other].replica, side == 0);
         let address = if dialed { address_of(other) } else { format!("from node{other}") };
         self.tell(who, Input::Connected { link, address, dialed, identity });
+        let round_trip = Duration::from_micros(2 * self.latency_us(who, other) + self.settings.network.jitter_us);
+        self.machines[who].node.iter_mut().for_each(|node| node.note_round_trip(link, round_trip));
     }
 
     // --- Sending

@@ -301,6 +301,7 @@ impl Node {
         self.prune_if_late(link, merged.received);
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
+        self.note_brought(link, &snapshot);
         if !merged.missing.is_empty() {
             self.defer(link, base, snapshot);
         }
