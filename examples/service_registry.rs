@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{interval, timeout};
 
 /// How long a crashed instance is still found. In earnest 30 s or so: renewing is traffic.
-const TTL: Duration = Duration::from_millis(1500);
+const TTL: Duration = Duration::from_secs(3);
 /// A few renewals may come late before an instance that lives is taken for gone.
-const RENEW_EVERY: Duration = Duration::from_millis(400);
+const RENEW_EVERY: Duration = Duration::from_millis(500);
 const WAIT: Duration = Duration::from_secs(20);
 
 /// What is known of an instance. As JSON, so that other programs can read it too.

@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     assert_eq!((on.cause, on.value.as_deref()), (Cause::Put, Some(&b"on"[..])));
 
     here.put("heating", "off").await?; // not below the prefix
-    here.put_with("lamps/stairs", "on", PutOptions::default().ttl(Duration::from_millis(300))).await?;
+    here.put_with("lamps/stairs", "on", PutOptions::default().ttl(Duration::from_secs(1))).await?;
     assert_eq!(next(&mut changes).await.cause, Cause::Put);
     let expired = next(&mut changes).await;
     assert_eq!((expired.cause, &expired.key[..]), (Cause::Expired, &b"lamps/stairs"[..]));
