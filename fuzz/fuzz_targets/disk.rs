@@ -75,7 +75,7 @@ fn state(records: &Records) {
     node.put(now, Key::usr(b"after"), b"all", None);
     commit(&mut node, &mut disk, now);
     let again = load(&disk, None).expect("what a node has written can be read");
-    assert_eq!(told(again.map()), told(node.map()));
+    assert_eq!(told_but_own(again.map()), told_but_own(node.map()));
     copied(&disk);
 }
 
@@ -106,6 +106,12 @@ fn copied(disk: &Disk) {
     assert_eq!(wrote, Ok(()));
     let read = load(&copy, None).expect("a copy can be read");
     assert_eq!(told(read.map()), told(kept.map()), "a copy is what was copied");
+}
+
+/// Of its own counters a disk keeps some in reserve, which after a crash are void.
+fn told_but_own(map: &OrMap) -> (u64, u64, CausalContext, CausalContext, usize) {
+    let others = map.context().iter().filter(|dot| dot.replica != map.id()).map(|dot| (dot.replica, dot.counter));
+    (map.audit().state, map.audit().pending, others.collect(), map.truncated().clone(), map.pending())
 }
 
 fn told(map: &OrMap) -> (Audit, CausalContext, CausalContext, usize) {

@@ -6,7 +6,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use tidings::crdt::{Audit, CausalContext, Key, OrMap, ReplicaId, Retention};
 use tidings::proto::codec::{Spoken, encode_control};
@@ -46,6 +46,7 @@ fn run(input: &[u8]) {
 enum Item {
     Frame(u64, Bytes),
     Ended(u64),
+    Reset(u64),
     Closed,
 }
 
@@ -56,8 +57,31 @@ struct Wire {
     honest: bool,
     to_victim: VecDeque<Item>,
     to_other: VecDeque<Item>,
+    /// When the victim has heard of it last.
+    heard_us: u64,
+    /// Channels on which the victim, and the other, hear nothing more.
+    reset: [BTreeSet<u64>; 2],
     /// What Mallory has said on it.
     said: Spoken,
+}
+
+impl Wire {
+    /// Of who. A channel is reset once.
+    fn push(&mut self, who: usize, item: Item) {
+        if matches!(item, Item::Reset(channel) if !self.reset[who].insert(channel)) {
+            return;
+        }
+        if who == 0 { self.to_other.push_back(item) } else { self.to_victim.push_back(item) }
+    }
+
+    /// What is heard of it: nothing on a channel that is reset.
+    fn heard(&mut self, who: usize, item: Item) -> Option<Item> {
+        match &item {
+            Item::Frame(channel, _) | Item::Ended(channel) if self.reset[who].contains(channel) => None,
+            Item::Reset(channel) if !self.reset[who].insert(*channel) => None,
+            _ => Some(item),
+        }
+    }
 }
 
 struct World {
@@ -138,9 +162,9 @@ impl World {
     fn to_victim(&mut self, choice: u8) {
         let Some(wire) = self.wire(choice) else { return };
         let link = wire.link;
-        match wire.to_victim.pop_front() {
+        match wire.to_victim.pop_front().and_then(|item| wire.heard(0, item)) {
             Some(Item::Frame(channel, frame)) => self.frame_to_victim(link, channel, frame),
-            Some(Item::Ended(channel)) => self.tell(0, Input::Ended { link, channel }),
+            Some(Item::Ended(channel) | Item::Reset(channel)) => self.tell(0, Input::Ended { link, channel }),
             Some(Item::Closed) => self.part(link),
             None => {}
         }
@@ -149,10 +173,10 @@ impl World {
     fn to_other(&mut self, choice: u8) {
         let Some(wire) = self.wire(choice) else { return };
         let (link, honest) = (wire.link, wire.honest);
-        match wire.to_other.pop_front() {
+        match wire.to_other.pop_front().and_then(|item| wire.heard(1, item)) {
             Some(Item::Closed) => self.part(link),
             Some(Item::Frame(channel, frame)) if honest => self.tell(1, Input::Frame { link, channel, frame }),
-            Some(Item::Ended(channel)) if honest => self.tell(1, Input::Ended { link, channel }),
+            Some(Item::Ended(channel) | Item::Reset(channel)) if honest => self.tell(1, Input::Ended { link, channel }),
             _ => {}
         }
     }
@@ -161,7 +185,10 @@ impl World {
     fn frame_to_victim(&mut self, link: LinkId, channel: u64, frame: Bytes) {
         let now = self.now();
         self.nodes[0].handle(now, Input::Timeout);
-        self.nodes[0].handle(now, Input::Heard { link, silence: Duration::from_secs(1) });
+        if let Some(wire) = self.wires.iter_mut().find(|wire| wire.link == link) {
+            let silence = Duration::from_micros(self.now_us - std::mem::replace(&mut wire.heard_us, self.now_us));
+            self.nodes[0].handle(now, Input::Heard { link, silence });
+        }
         self.carry_out();
         let before = told(self.nodes[0].map());
         self.nodes[0].handle(now, Input::Frame { link, channel, frame });
@@ -185,7 +212,8 @@ impl World {
             while let Some(output) = self.nodes[who].poll_output() {
                 let item = match output {
                     Output::Send { link, channel, frame } => Some((link, Item::Frame(channel, frame))),
-                    Output::Finish { link, channel } | Output::Reset { link, channel } => Some((link, Item::Ended(channel))),
+                    Output::Finish { link, channel } => Some((link, Item::Ended(channel))),
+                    Output::Reset { link, channel } => Some((link, Item::Reset(channel))),
                     Output::Close { link, reason } => {
                         closed.extend((who == 0).then_some((link, reason)));
                         Some((link, Item::Closed))
@@ -196,7 +224,7 @@ impl World {
                 let Some((link, item)) = item else { continue };
                 let sent = if let Item::Frame(channel, _) = &item { Some(*channel) } else { None };
                 if let Some(wire) = self.wires.iter_mut().find(|wire| wire.link == link) {
-                    if who == 0 { wire.to_other.push_back(item) } else { wire.to_victim.push_back(item) }
+                    wire.push(who, item);
                 }
                 if let Some(channel) = sent {
                     self.nodes[who].handle(now, Input::Sent { link, channel });
@@ -224,7 +252,8 @@ impl World {
         self.links += 1;
         let link = LinkId(self.links);
         let (to_victim, to_other) = (VecDeque::new(), VecDeque::new());
-        self.wires.push(Wire { link, honest, to_victim, to_other, said: Spoken::default() });
+        let (heard_us, reset, said) = (self.now_us, Default::default(), Spoken::default());
+        self.wires.push(Wire { link, honest, to_victim, to_other, heard_us, reset, said });
         link
     }
 
@@ -283,10 +312,9 @@ impl World {
 
     fn insert(&mut self, draw: &mut Draw<'_>) {
         let (choice, channel, frame) = (draw.byte(), u64::from(draw.byte() % 6), draw.bytes());
-        if let Some(wire) = self.wire(choice) {
-            wire.to_victim.push_front(Item::Frame(channel, Bytes::copy_from_slice(frame)));
+        if let Some(link) = self.wire(choice).map(|wire| wire.link) {
             self.is_disturbed = true;
-            self.to_victim(choice);
+            self.frame_to_victim(link, channel, Bytes::copy_from_slice(frame));
         }
     }
 
