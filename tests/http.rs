@@ -313,6 +313,9 @@ fn what_there_is_not_is_told_as_json() {
     let node = Node::start();
     let missing = node.get("/v1/nothing");
     assert_eq!((missing.status, missing.error().as_str()), (404, "not_found"));
+    // Found by fuzzing: a name that is no text was refused in other words.
+    let unnamed = node.get("/ui/%95");
+    assert_eq!((unnamed.status, unnamed.error().as_str()), (404, "not_found"));
     let wrong = node.post("/v1/kv/a", "x");
     assert_eq!((wrong.status, wrong.error().as_str()), (405, "method_not_allowed"));
     assert!(wrong.header("Allow").is_some_and(|allow| allow.contains("PUT")));

@@ -22,6 +22,9 @@ mod demo;
 mod doctor;
 mod failure;
 mod file;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod keys;
 mod layers;
 mod links;

@@ -66,7 +66,7 @@ impl Decided {
 }
 
 /// A wrong setting is told before anything is written to disk; the secret does not matter for that.
-fn check(settings: &Settings, join: &[String]) -> Result<(), Failure> {
+pub(super) fn check(settings: &Settings, join: &[String]) -> Result<(), Failure> {
     config(settings.clone(), join.to_vec(), None, Secret::random(&mut rand::rng()))?.build()?;
     Ok(())
 }

@@ -5,8 +5,8 @@
 
 use super::App;
 use super::error::ApiError;
-use axum::extract::Path;
-use axum::http::{HeaderMap, HeaderValue, header};
+use super::request::key;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -41,7 +41,7 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 pub(super) fn routes(owns_root: bool, is_demo: bool) -> Router<App> {
     let routes = Router::new()
         .route("/ui", get(lead))
-        .route(HOME, get(|| part(Path(String::new()))))
+        .route(HOME, get(part))
         .route("/ui/demo.json", get(move || async move { Json(is_demo) }))
         .route("/ui/{part}", get(part));
     if owns_root { routes.route("/", get(lead)) } else { routes }
@@ -57,9 +57,10 @@ pub(super) async fn lead() -> Redirect {
     Redirect::temporary(HOME)
 }
 
-async fn part(Path(name): Path<String>) -> Result<Response, ApiError> {
-    let found = PARTS.iter().find(|(part, ..)| *part == name);
-    let missing = || ApiError::not_found(format!("the dashboard has no part {name:?}"));
+async fn part(uri: Uri) -> Result<Response, ApiError> {
+    let name = key(&uri, HOME);
+    let found = PARTS.iter().find(|(part, ..)| part.as_bytes() == &*name);
+    let missing = || ApiError::not_found(format!("the dashboard has no part {:?}", String::from_utf8_lossy(&name)));
     let (_, kind, text) = found.ok_or_else(missing)?;
     let headers = [
         (header::CONTENT_TYPE, *kind),

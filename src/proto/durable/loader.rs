@@ -120,6 +120,10 @@ impl Loader {
             Record::State(state) => self.state = Some(state),
             Record::Peers(peers) => self.peers = peers,
             Record::Replica(state) => {
+                // The numbers of the map are those of the records only then.
+                if state.number == 0 && self.identity.is_some_and(|identity| identity.replica != state.id) {
+                    return Err(Damage::Missing("its own replica is not the first"));
+                }
                 self.replicas = state.number.saturating_add(1);
                 self.rebuild()?.replica(state).map_err(|problem| wrong(key, problem))?;
             }
@@ -185,8 +189,8 @@ impl Loader {
             let recorder = Recorder::new(Identity { replica, ..identity });
             return Ok(Kept::new(map, recorder));
         }
-        if map.id() != identity.replica || map.replicas_from(0).next().is_none_or(|own| own.id != map.id()) {
-            return Err(Damage::Missing("its own replica is not the first"));
+        if map.id() != identity.replica {
+            return Err(Damage::Missing("its identity is another one at the end"));
         }
         let contexts = self.contexts.into_iter();
         let recorder =

@@ -1,7 +1,7 @@
 //! A map and its records, over random runs: what is loaded is what was committed, and what is rolled back too.
 
-use super::{Also, Batch, Identity, Kept, Loader};
-use crate::crdt::{Delta, Key, OrMap, ReplicaId, Retention};
+use super::{Also, Batch, Damage, Identity, Kept, Loader, record};
+use crate::crdt::{Delta, Key, OrMap, ReplicaId, ReplicaState, Retention};
 use crate::proto::dial::DialTable;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -137,6 +137,22 @@ fn what_is_loaded_is_what_was_committed_and_so_is_what_is_rolled_back() {
             }
         }
     }
+}
+
+/// Found by fuzzing: it was taken, and what was written next went under the numbers of other replicas.
+#[test]
+fn a_state_whose_first_replica_is_not_its_own_is_refused() {
+    let mut replica = Replica::new(1);
+    replica.kept.map.put(b"kettle", b"on", NOW);
+    replica.begin();
+    replica.end();
+    let mut other = Vec::new();
+    let state = ReplicaState { number: 0, id: ReplicaId::from(2), context: 9, truncated: 0 };
+    record::write_replica(&state, &mut other);
+    assert!(replica.disk.insert(record::replica_key(0).to_vec(), other).is_some());
+    let mut loader = Loader::new(DRIFT_MS);
+    let loaded = replica.disk.iter().try_for_each(|(key, value)| loader.record(key, value));
+    assert_eq!(loaded, Err(Damage::Missing("its own replica is not the first")));
 }
 
 /// What a restore does, with a storage that takes small batches.

@@ -175,7 +175,7 @@ impl<'a> Check<'a> {
         match read {
             Ok(None) => return Ok(false),
             Ok(Some(block)) => {
-                self.number = Some(block.number + 1);
+                self.number = block.number.checked_add(1);
                 self.records += u64::from(block.records);
                 if let Err(problem) = self.load(&block)? {
                     self.damage(name, Some(offset), problem);

@@ -376,6 +376,15 @@ fn files_of_another_checkpoint_are_found_although_each_is_whole() {
     assert_eq!(taken.damaged(), ["records-000004"]);
 }
 
+/// Found by fuzzing: after damage a block of any number is taken, and after the greatest number there is none.
+#[test]
+fn a_block_with_the_greatest_number_there_is_does_no_harm() {
+    let home = tempfile::tempdir().expect("a directory");
+    let last = Block::of_words(Kind::Records, u64::MAX, b"");
+    fs::write(home.path().join(file_name(0)), [last.bytes(), last.bytes()].concat()).expect("it is written");
+    assert!(!verify(home.path(), &mut |_, _| {}).expect("it can be looked at").is_whole());
+}
+
 #[test]
 fn a_checkpoint_that_breaks_off_leaves_nothing_and_never_its_name() {
     let home = tempfile::tempdir().expect("a directory");
