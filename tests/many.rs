@@ -8,7 +8,7 @@ use tidings::ReplicaId;
 use tidings::proto::config::NodeConfig;
 use tidings::proto::link::LinkMode;
 use tidings::proto::membership::{ActiveLinks, MemberState};
-use tidings::proto::node::Node;
+use tidings::proto::node::{LinkInfo, Node};
 use tidings::simulate::{Cluster, Joins, Network, Settings};
 
 const SECOND: u64 = 1_000_000;
@@ -88,6 +88,12 @@ fn forty_nodes_join_through_one_and_keep_few_links() {
     demand_agreement(&mut cluster, 10);
     let copies = cluster.figures().since(&before).total().copies();
     assert!(copies < 1.0, "{copies} copies beyond the first");
+    // However the tree was pruned, somebody pushes to each.
+    let is_fed = |who: usize| {
+        let feeds = |link: &LinkInfo| link.id == id(&cluster, who) && link.active && link.mode == LinkMode::Eager;
+        cluster.up().into_iter().any(|other| node(&cluster, other).links().iter().any(feeds))
+    };
+    (0..40).for_each(|who| assert!(is_fed(who), "nobody pushes to node {who}"));
 }
 
 #[test]

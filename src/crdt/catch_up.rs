@@ -152,12 +152,12 @@ impl OrMap {
 /// What is done about it.
 impl OrMap {
     /// Takes away dots that died at a replica with the given context and bound, as if it had sent each key's entry without
-    /// them: the same join, and RULE 1 with it. `settled` as in `join_before`.
+    /// them: the same join, and RULE 1 with it. `covered` as in `join_before`.
     pub(super) fn take_away(
         &mut self,
         dead: &DotSet,
         theirs: EntryContext,
-        settled: &CausalContext,
+        covered: &CausalContext,
         report: impl FnMut(Change),
     ) -> Received {
         let mut builder = EntriesBuilder::default();
@@ -174,7 +174,7 @@ impl OrMap {
         let mut entries = builder.finish();
         entries.contexts = vec![Arc::new(theirs)];
         retain_registers(&mut entries, |dot| !dead.contains(dot));
-        self.join_before(&entries, settled, report)
+        self.join_before(&entries, covered, report)
     }
 
     /// The end of a catch-up, in one step: takes away what died at the sender, whose context was `snapshot` and bound
@@ -193,9 +193,11 @@ impl OrMap {
         report: impl FnMut(Change),
     ) -> Received {
         let snapshot = theirs.context.clone();
-        let received = self.take_away(dead, theirs, &snapshot, report);
+        let mut context = self.context.clone();
+        context.join(&snapshot);
+        let received = self.take_away(dead, theirs, &context, report);
         self.adopt_bound(last_bound, &snapshot);
-        self.incorporate(&snapshot);
+        self.advance_to(context);
         received
     }
 

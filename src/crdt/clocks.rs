@@ -1,35 +1,50 @@
-//! The clocks of a causal context, sorted by replica, in chunks that contexts share. Not responsible for what a clock
+//! The clocks of a causal context, sorted by replica, in a tree that contexts share. Not responsible for what a clock
 //! means: `context` is.
 //!
 //! A context is mostly another one and a little more: a snapshot, what a peer is known to have, what was said last on a
-//! link. Among a thousand replicas each push would cost a dozen passes over all of them. So the clocks of many replicas
-//! stand in chunks, by the first bits of their ids; copies share a chunk until one of them changes it, and what is shared
-//! need not be compared. Ids are random, so chunks are of one size; where they are not, a chunk costs what a list costs.
+//! link. Among a thousand replicas each push would cost a dozen passes over all of them. So the clocks of many replicas are
+//! the leaves of a tree, by the first bits of their ids; copies share all of it until one of them changes a clock, which
+//! costs the way to it, and what is shared need not be compared. Ids are random, so leaves are of one size; where they are
+//! not, a leaf costs what a list costs.
 
 use super::ReplicaId;
+use smallvec::SmallVec;
 use std::iter::FusedIterator;
 use std::sync::Arc;
 
 /// A replica and its counter, which is not 0.
 pub(super) type Clock = (ReplicaId, u64);
 
-/// So many stand in a list: it costs less than chunks do, and most clusters are no larger.
+/// So many stand in a list: it costs less than a tree does, and most clusters are no larger.
 const LIST_MAX: usize = 48;
-/// In a chunk, about: copying one costs as much as copying the list of chunks among a thousand.
-const CHUNK_LEN: usize = 12;
+/// In a leaf of a tree there are no more on average. Copying them costs less than another level would.
+const LEAF_MAX: usize = 32;
+/// Each level takes so many bits of an id,
+const LEVEL_BITS: u32 = 3;
+/// and so a branch has so many children.
+const WIDTH: usize = 1 << LEVEL_BITS;
+/// With so many levels the bits that are looked at are used up.
+const LEVELS_MAX: u32 = 10;
 
-/// Equal sets are equal values: how many chunks there are follows from the number of clocks.
+/// Equal sets are equal values: how many levels there are follows from the number of clocks.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Clocks {
     List(Vec<Clock>),
-    Chunks(Arc<Chunks>),
+    Tree(Node),
+}
+
+/// The clocks of the replicas whose ids begin with the same bits.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Node {
+    Leaf(Arc<[Clock]>),
+    Branch(Arc<Branch>),
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Chunks {
-    len: usize,
-    /// A power of two of them: in the first are the replicas whose ids begin with so many bits of 0.
-    chunks: Vec<Arc<[Clock]>>,
+pub(super) struct Branch {
+    /// How many clocks each child has.
+    lens: [usize; WIDTH],
+    children: [Node; WIDTH],
 }
 
 /// Where two may differ: clocks of the same range of replicas, as far as they are not shared.
@@ -40,18 +55,29 @@ pub(super) struct Runs<'a> {
     pub(super) theirs: &'a [Clock],
 }
 
-/// The first bits of an id, as a number.
-fn prefix(replica: ReplicaId, bits: u32) -> usize {
+/// The number of the child on a level, counted from the root, below which a replica is.
+fn child_at(replica: ReplicaId, level: u32) -> usize {
     let [first, second, third, fourth, ..] = *replica.as_bytes();
-    (u64::from(u32::from_be_bytes([first, second, third, fourth])) >> (32 - bits)) as usize
+    let bits = u32::from_be_bytes([first, second, third, fourth]);
+    (bits >> (u32::BITS - LEVEL_BITS * (level + 1))) as usize % WIDTH
 }
 
-fn bits_for(len: usize) -> u32 {
-    if len <= LIST_MAX { 0 } else { (len / CHUNK_LEN).ilog2().min(31) }
+fn levels_for(len: usize) -> u32 {
+    if len <= LIST_MAX {
+        return 0;
+    }
+    (1..LEVELS_MAX).find(|levels| len <= LEAF_MAX << (LEVEL_BITS * levels)).unwrap_or(LEVELS_MAX)
 }
 
 fn search(clocks: &[Clock], replica: ReplicaId) -> Result<usize, usize> {
     clocks.binary_search_by(|(id, _)| id.cmp(&replica))
+}
+
+/// Those of one child on a level, of clocks that are in order and of one node there.
+fn part(clocks: &[Clock], level: u32, child: usize) -> &[Clock] {
+    let first = clocks.partition_point(|clock| child_at(clock.0, level) < child);
+    let end = clocks.partition_point(|clock| child_at(clock.0, level) <= child);
+    &clocks[first..end]
 }
 
 impl Clocks {
@@ -61,148 +87,255 @@ impl Clocks {
 
     /// From clocks in the order of the replicas, each of which stands once. Linear.
     pub(super) fn from_sorted(clocks: Vec<Clock>) -> Self {
-        let bits = bits_for(clocks.len());
-        if bits == 0 {
-            return Self::List(clocks);
+        match levels_for(clocks.len()) {
+            0 => Self::List(clocks),
+            levels => Self::Tree(Node::from_sorted(&clocks, 0, levels)),
         }
-        let len = clocks.len();
-        let mut rest = clocks.as_slice();
-        let chunks = (0..1 << bits).map(|number| {
-            let chunk = rest.split_at(rest.partition_point(|clock| prefix(clock.0, bits) <= number));
-            rest = chunk.1;
-            Arc::from(chunk.0)
-        });
-        let chunks = chunks.collect();
-        Self::Chunks(Arc::new(Chunks { len, chunks }))
     }
 
     pub(super) fn len(&self) -> usize {
-        match self {
-            Self::List(list) => list.len(),
-            Self::Chunks(chunks) => chunks.len,
-        }
+        self.root().len()
     }
 
-    fn bits(&self) -> u32 {
+    fn root(&self) -> Below<'_> {
         match self {
-            Self::List(_) => 0,
-            Self::Chunks(chunks) => chunks.bits(),
+            Self::List(list) => Below::Clocks(list),
+            Self::Tree(node) => node.below(),
         }
-    }
-
-    fn chunk(&self, number: usize) -> &[Clock] {
-        match self {
-            Self::List(list) => list,
-            Self::Chunks(chunks) => &chunks.chunks[number],
-        }
-    }
-
-    /// The clocks of replicas whose ids begin with these bits; not fewer than there are chunks for.
-    fn run(&self, number: usize, bits: u32) -> &[Clock] {
-        let chunk = self.chunk(number >> (bits - self.bits()));
-        if bits == self.bits() || chunk.is_empty() {
-            return chunk;
-        }
-        let first = chunk.partition_point(|clock| prefix(clock.0, bits) < number);
-        let end = chunk.partition_point(|clock| prefix(clock.0, bits) <= number);
-        &chunk[first..end]
     }
 
     pub(super) fn get(&self, replica: ReplicaId) -> u64 {
-        let chunk = self.chunk(prefix(replica, self.bits()));
-        search(chunk, replica).map_or(0, |at| chunk[at].1)
+        let (mut below, mut level) = (self.root(), 0);
+        loop {
+            match below {
+                Below::Clocks(clocks) => return search(clocks, replica).map_or(0, |at| clocks[at].1),
+                Below::Branch(branch) => below = branch.children[child_at(replica, level)].below(),
+            }
+            level += 1;
+        }
     }
 
-    /// Where `replica` stands in the order of the replicas. Costs the chunks before it.
+    /// Where `replica` stands in the order of the replicas.
     pub(super) fn place(&self, replica: ReplicaId) -> Option<usize> {
-        let number = prefix(replica, self.bits());
-        let before: usize = (0..number).map(|number| self.chunk(number).len()).sum();
-        search(self.chunk(number), replica).ok().map(|at| before + at)
+        let (mut below, mut level, mut before) = (self.root(), 0, 0);
+        loop {
+            match below {
+                Below::Clocks(clocks) => return search(clocks, replica).ok().map(|at| before + at),
+                Below::Branch(branch) => {
+                    let child = child_at(replica, level);
+                    before += branch.lens[..child].iter().sum::<usize>();
+                    below = branch.children[child].below();
+                }
+            }
+            level += 1;
+        }
     }
 
-    /// The clock in that place. Costs the chunks before it.
+    /// The clock in that place.
     pub(super) fn at(&self, place: usize) -> Option<Clock> {
-        let mut left = place;
-        for number in 0..1_usize << self.bits() {
-            let chunk = self.chunk(number);
-            match chunk.get(left) {
-                Some(clock) => return Some(*clock),
-                None => left -= chunk.len(),
+        let (mut below, mut left) = (self.root(), place);
+        loop {
+            match below {
+                Below::Clocks(clocks) => return clocks.get(left).copied(),
+                Below::Branch(branch) => {
+                    let mut child = 0;
+                    while left >= *branch.lens.get(child)? {
+                        left -= branch.lens[child];
+                        child += 1;
+                    }
+                    below = branch.children[child].below();
+                }
             }
         }
-        None
     }
 
-    /// Sets the replica's counter, which is not 0. A replica that was not there costs the length of its chunk, and one
-    /// with which there are too many for so few chunks all of them.
+    /// Sets the replica's counter, which is not 0. Costs the way to it; and with a replica that was not there, and with
+    /// which there are too many for so few levels, all of them.
     pub(super) fn set(&mut self, replica: ReplicaId, counter: u64) {
+        let before = self.len();
         match self {
             Self::List(list) => match search(list, replica) {
                 Ok(at) => list[at].1 = counter,
                 Err(at) => list.insert(at, (replica, counter)),
             },
-            Self::Chunks(chunks) => Arc::make_mut(chunks).set(replica, counter),
+            Self::Tree(node) => _ = node.set(replica, counter, 0),
         }
-        if bits_for(self.len()) != self.bits() {
+        if levels_for(self.len()) != levels_for(before) {
             *self = Self::from_sorted(self.iter().collect());
         }
     }
 
     pub(super) fn iter(&self) -> Iter<'_> {
-        Iter { clocks: self, next: 0, chunk: [].iter(), left: self.len() }
+        Iter { below: SmallVec::from_slice(&[self.root()]), clocks: [].iter(), left: self.len() }
     }
 
     /// Where the two may differ, in the order of the replicas.
-    pub(super) fn beside<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Runs<'a>> {
-        let bits = self.bits().max(other.bits());
-        let mut next = 0;
-        let runs = (0..1_usize << bits).map(move |number| {
-            let (ours, theirs) = (self.run(number, bits), other.run(number, bits));
-            let place = next;
-            next += ours.len();
-            Runs { place, ours, theirs }
-        });
-        runs.filter(|runs| !std::ptr::eq(runs.ours, runs.theirs))
+    pub(super) fn beside<'a>(&'a self, other: &'a Self) -> Beside<'a> {
+        let (ours, theirs) = (self.root(), other.root());
+        let pair = (!ours.is(theirs)).then_some((ours, theirs, 0, 0));
+        Beside { pairs: pair.into_iter().collect(), only_ours: false }
     }
 
-    /// Shares with `other` the chunks that are the same in both.
+    /// Shares with `other` what is the same in both.
     pub(super) fn share(&mut self, other: &Self) {
-        let (Self::Chunks(ours), Self::Chunks(theirs)) = (&mut *self, other) else { return };
-        if Arc::ptr_eq(ours, theirs) || ours.bits() != theirs.bits() {
-            return;
-        }
-        let pairs = || ours.chunks.iter().zip(&theirs.chunks);
-        let shareable = |(one, other): (&Arc<[Clock]>, &Arc<[Clock]>)| !Arc::ptr_eq(one, other) && one == other;
-        if !pairs().any(shareable) {
-            return;
-        }
-        let mut all = true;
-        for (one, other) in Arc::make_mut(ours).chunks.iter_mut().zip(&theirs.chunks) {
-            if one == other {
-                *one = other.clone();
-            } else {
-                all = false;
-            }
-        }
-        if all {
-            *self = other.clone();
+        let (Self::Tree(ours), Self::Tree(theirs)) = (&mut *self, other) else { return };
+        if let Some(shared) = ours.shared_with(theirs) {
+            *ours = shared;
         }
     }
 }
 
-impl Chunks {
-    fn bits(&self) -> u32 {
-        self.chunks.len().trailing_zeros()
+impl Node {
+    fn from_sorted(clocks: &[Clock], level: u32, levels: u32) -> Self {
+        if level == levels {
+            return Self::Leaf(clocks.into());
+        }
+        let parts: [&[Clock]; WIDTH] = std::array::from_fn(|child| part(clocks, level, child));
+        let children = parts.map(|part| Self::from_sorted(part, level + 1, levels));
+        Self::Branch(Arc::new(Branch { lens: parts.map(<[Clock]>::len), children }))
     }
 
-    fn set(&mut self, replica: ReplicaId, counter: u64) {
-        let number = prefix(replica, self.bits());
-        let chunk = &mut self.chunks[number];
-        match search(chunk, replica) {
-            Ok(at) => Arc::make_mut(chunk)[at].1 = counter,
-            Err(at) => {
-                *chunk = [&chunk[..at], &[(replica, counter)], &chunk[at..]].concat().into();
-                self.len += 1;
+    fn below(&self) -> Below<'_> {
+        match self {
+            Self::Leaf(clocks) => Below::Clocks(clocks),
+            Self::Branch(branch) => Below::Branch(branch),
+        }
+    }
+
+    /// Whether the replica was not there.
+    fn set(&mut self, replica: ReplicaId, counter: u64, level: u32) -> bool {
+        match self {
+            Self::Leaf(clocks) => match search(clocks, replica) {
+                Ok(at) => {
+                    Arc::make_mut(clocks)[at].1 = counter;
+                    false
+                }
+                Err(at) => {
+                    *clocks = [&clocks[..at], &[(replica, counter)], &clocks[at..]].concat().into();
+                    true
+                }
+            },
+            Self::Branch(branch) => {
+                let (branch, child) = (Arc::make_mut(branch), child_at(replica, level));
+                let is_new = branch.children[child].set(replica, counter, level + 1);
+                branch.lens[child] += usize::from(is_new);
+                is_new
+            }
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Leaf(ours), Self::Leaf(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Self::Branch(ours), Self::Branch(theirs)) => Arc::ptr_eq(ours, theirs),
+            _ => false,
+        }
+    }
+
+    /// The same, with what is equal in the other taken from there; `None` if nothing is that is not shared already.
+    fn shared_with(&self, other: &Self) -> Option<Self> {
+        match (self, other) {
+            _ if self.is(other) => None,
+            (Self::Branch(ours), Self::Branch(theirs)) => {
+                let pairs = || ours.children.iter().zip(&theirs.children);
+                let shared: [Option<Self>; WIDTH] = {
+                    let mut pairs = pairs();
+                    std::array::from_fn(|_| pairs.next().and_then(|(one, other)| one.shared_with(other)))
+                };
+                let mut after =
+                    pairs().zip(&shared).map(|((one, other), shared)| shared.as_ref().unwrap_or(one).is(other));
+                if after.all(|is_one| is_one) {
+                    return Some(other.clone());
+                }
+                if shared.iter().all(Option::is_none) {
+                    return None;
+                }
+                let mut branch = Branch::clone(ours);
+                let changed = branch.children.iter_mut().zip(shared);
+                changed.for_each(|(child, shared)| shared.into_iter().for_each(|shared| *child = shared));
+                Some(Self::Branch(Arc::new(branch)))
+            }
+            (Self::Leaf(ours), Self::Leaf(theirs)) => (ours == theirs).then(|| other.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// What is below some point of a tree, or of a list as if it were one.
+#[derive(Clone, Copy)]
+enum Below<'a> {
+    Clocks(&'a [Clock]),
+    Branch(&'a Branch),
+}
+
+impl<'a> Below<'a> {
+    fn len(self) -> usize {
+        match self {
+            Self::Clocks(clocks) => clocks.len(),
+            Self::Branch(branch) => branch.lens.iter().sum(),
+        }
+    }
+
+    fn is(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Clocks(ours), Self::Clocks(theirs)) => std::ptr::eq(ours, theirs),
+            (Self::Branch(ours), Self::Branch(theirs)) => std::ptr::eq(ours, theirs),
+            _ => false,
+        }
+    }
+
+    fn child(self, level: u32, child: usize) -> Self {
+        match self {
+            Self::Clocks(clocks) => Self::Clocks(part(clocks, level, child)),
+            Self::Branch(branch) => branch.children[child].below(),
+        }
+    }
+
+    /// How many clocks a child has.
+    fn len_of(self, level: u32, child: usize) -> usize {
+        match self {
+            Self::Clocks(clocks) => part(clocks, level, child).len(),
+            Self::Branch(branch) => branch.lens[child],
+        }
+    }
+}
+
+/// What is below the same point in each of two, on what level that is, and the place of the first clock of ours there.
+type Pair<'a> = (Below<'a>, Below<'a>, u32, usize);
+
+/// The runs where two may differ.
+pub(super) struct Beside<'a> {
+    /// The next to look at is the last.
+    pairs: SmallVec<[Pair<'a>; 2 * WIDTH]>,
+    /// Where there are none of ours is passed over.
+    only_ours: bool,
+}
+
+impl Beside<'_> {
+    /// Only where there are clocks of ours.
+    pub(super) fn where_ours_are(self) -> Self {
+        Self { only_ours: true, ..self }
+    }
+}
+
+impl<'a> Iterator for Beside<'a> {
+    type Item = Runs<'a>;
+
+    fn next(&mut self) -> Option<Runs<'a>> {
+        loop {
+            match self.pairs.pop()? {
+                (ours, ..) if self.only_ours && ours.len() == 0 => {}
+                (Below::Clocks(ours), Below::Clocks(theirs), _, place) => return Some(Runs { place, ours, theirs }),
+                (ours, theirs, level, place) => {
+                    let mut place = place + ours.len();
+                    for child in (0..WIDTH).rev() {
+                        place -= ours.len_of(level, child);
+                        let (ours, theirs) = (ours.child(level, child), theirs.child(level, child));
+                        if !ours.is(theirs) {
+                            self.pairs.push((ours, theirs, level + 1, place));
+                        }
+                    }
+                }
             }
         }
     }
@@ -210,9 +343,9 @@ impl Chunks {
 
 /// The clocks, in the order of the replicas.
 pub(super) struct Iter<'a> {
-    clocks: &'a Clocks,
-    next: usize,
-    chunk: std::slice::Iter<'a, Clock>,
+    /// What is to come after `clocks`, the next at the end.
+    below: SmallVec<[Below<'a>; 2 * WIDTH]>,
+    clocks: std::slice::Iter<'a, Clock>,
     left: usize,
 }
 
@@ -221,15 +354,14 @@ impl Iterator for Iter<'_> {
 
     fn next(&mut self) -> Option<Clock> {
         loop {
-            if let Some(clock) = self.chunk.next() {
+            if let Some(clock) = self.clocks.next() {
                 self.left -= 1;
                 return Some(*clock);
             }
-            if self.left == 0 {
-                return None;
+            match self.below.pop()? {
+                Below::Clocks(clocks) => self.clocks = clocks.iter(),
+                Below::Branch(branch) => self.below.extend(branch.children.iter().rev().map(Node::below)),
             }
-            self.chunk = self.clocks.chunk(self.next).iter();
-            self.next += 1;
         }
     }
 
@@ -312,7 +444,7 @@ mod tests {
 
     /// This is what it is for: what one has changed of a thousand is found in a few.
     #[test]
-    fn of_a_copy_that_was_changed_one_chunk_is_looked_at() {
+    fn of_a_copy_that_was_changed_one_leaf_is_looked_at() {
         let mut rng = StdRng::seed_from_u64(1);
         let all: BTreeMap<_, _> = (0..1_000).map(|_| (ReplicaId::random(&mut rng), 1)).collect();
         let ours = Clocks::from_sorted(sorted(&all));

@@ -7,6 +7,7 @@
 use super::clocks::{Clock, Clocks, Runs};
 use super::{Dot, ReplicaId};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -97,16 +98,22 @@ impl CausalContext {
 
     /// The union, in place. Linear in both at most.
     pub fn join(&mut self, other: &Self) {
-        if self.includes(other) {
+        let (mut has_more, mut inserted) = (false, 0);
+        let mut missing: SmallVec<[Dot; 16]> = SmallVec::new();
+        for Differing { replica, ours, theirs, .. } in self.differing(other) {
+            if ours > theirs {
+                has_more = true;
+            } else {
+                inserted += usize::from(ours == 0);
+                missing.push(Dot::new(replica, theirs));
+            }
+        }
+        if missing.is_empty() {
             return;
         }
-        if other.includes(self) {
+        if !has_more {
             self.clone_from(other);
-            return;
-        }
-        let missing: Vec<Dot> = other.missing_from(self).collect();
-        let inserted = missing.iter().filter(|dot| self.get(dot.replica) == 0).count();
-        if inserted > INSERTED_MAX {
+        } else if inserted > INSERTED_MAX {
             self.clocks = Clocks::from_sorted(merge_sorted(self.clocks.iter(), other.clocks.iter()));
         } else {
             missing.into_iter().for_each(|dot| self.extend_to(dot));
@@ -138,7 +145,8 @@ impl CausalContext {
 
     /// For each replica with dots here that `other` lacks: the highest of them. Linear in both at most.
     pub fn missing_from<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
-        self.clocks.beside(&other.clocks).flat_map(|Runs { ours, theirs, .. }| missing(ours, theirs))
+        let runs = self.clocks.beside(&other.clocks).where_ours_are();
+        runs.flat_map(|Runs { ours, theirs, .. }| missing(ours, theirs))
     }
 
     /// Where the two differ: the replica's place and counter here, and its counter there, 0 where it has none. In the order of
@@ -149,7 +157,7 @@ impl CausalContext {
 
     /// How many dots are here that `other` lacks. Linear in both at most.
     pub fn count_missing_from(&self, other: &Self) -> u64 {
-        let lacking = self.missing_from(other).map(|d| d.counter - other.get(d.replica));
+        let lacking = self.differing(other).map(|differing| differing.ours.saturating_sub(differing.theirs));
         lacking.fold(0, u64::saturating_add)
     }
 

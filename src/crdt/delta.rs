@@ -417,14 +417,17 @@ impl OrMap {
         once.map(|slot| (self.table.key(slot), Some(slot))).chain(unbounded)
     }
 
-    /// The numbers of the replicas of which dots outside `base` may live here. Dots beyond `R` are those of pending keys.
+    /// The numbers of the replicas of which dots outside `base` may live here. Those of
+    /// dots beyond `R` cost the pending keys.
     fn logs_beyond(&self, base: &CausalContext) -> Vec<u32> {
-        if !self.pending.is_empty() {
-            return (0..self.index.logs.len() as u32).collect();
+        let all = self.index.logs.len();
+        if self.pending.len() >= all {
+            return (0..all as u32).collect();
         }
-        let beyond = self.context.missing_from(base);
+        let beyond = self.context.missing_from(base).chain(self.dots_beyond_context());
         let mut numbers: Vec<u32> = beyond.filter_map(|dot| self.index.find(dot.replica)).collect();
         numbers.sort_unstable();
+        numbers.dedup();
         numbers
     }
 
@@ -452,20 +455,22 @@ impl OrMap {
         }
         let mut merged = Merged { changes: Vec::with_capacity(delta.entries.len()), ..Merged::default() };
         let covered = self.context.includes(&delta.base);
-        let nothing = CausalContext::new();
-        let settled = if covered { &delta.snapshot } else { &nothing };
+        let mut context = self.context.clone();
+        if covered {
+            context.join(&delta.snapshot);
+        }
         // What the list says is dead is only that to a replica that has all of the base.
         if let Some(live) = delta.live.as_ref().filter(|_| covered) {
             let dead = self.dead_at(&delta, live);
             let theirs = EntryContext { context: delta.snapshot.clone(), bound: delta.bound.clone() };
-            merged.received.add(self.take_away(&dead, theirs, settled, |change| merged.changes.push(change)));
+            merged.received.add(self.take_away(&dead, theirs, &context, |change| merged.changes.push(change)));
         }
-        merged.received.add(self.join_before(&delta.entries, settled, |change| merged.changes.push(change)));
+        merged.received.add(self.join_before(&delta.entries, &context, |change| merged.changes.push(change)));
         if covered {
             if delta.live.is_some() {
                 self.adopt_bound(&delta.bound, &delta.snapshot);
             }
-            self.incorporate(&delta.snapshot);
+            self.advance_to(context);
         } else {
             let missing = delta.base.missing_from(&self.context);
             merged.missing = missing.map(|dot| (dot.replica, dot.counter)).collect();

@@ -65,14 +65,15 @@ impl OrMap {
     /// [`incorporate`](Self::incorporate). A replica whose `R` ran ahead of its data would take what is missing for
     /// deleted, and delete it everywhere. Entries that came by wire go through [`resolve`](Self::resolve) before.
     pub fn join_entries(&mut self, entries: &Entries, report: impl FnMut(Change)) -> Received {
-        self.join_before(entries, &CausalContext::new(), report)
+        let context = self.context.clone();
+        self.join_before(entries, &context, report)
     }
 
-    /// The same, where the caller lets `R` take in `snapshot` right after: what that settles need not be kept before.
+    /// The same, where `R` will be `covered` right after: what that settles need not be kept before.
     pub(super) fn join_before(
         &mut self,
         entries: &Entries,
-        snapshot: &CausalContext,
+        covered: &CausalContext,
         mut report: impl FnMut(Change),
     ) -> Received {
         let mut received = Received::default();
@@ -80,9 +81,7 @@ impl OrMap {
         if !entries.is_whole() {
             return received;
         }
-        let mut covered = self.context.clone();
-        covered.join(snapshot);
-        let incoming = |context| self.incoming(context, &covered);
+        let incoming = |context| self.incoming(context, covered);
         let mut contexts: Vec<_> = entries.contexts().iter().map(incoming).collect();
         self.table.reserve(entries.keys_with_registers());
         let (mut ahead, mut rest) = (entries.iter(), entries.iter());
@@ -282,9 +281,16 @@ impl OrMap {
     ///
     /// Linear in the replicas at most, and in the pending keys that it settles.
     pub fn incorporate(&mut self, snapshot: &CausalContext) {
-        let new: Vec<Dot> = snapshot.missing_from(&self.context).collect();
+        let mut context = self.context.clone();
+        context.join(snapshot);
+        self.advance_to(context);
+    }
+
+    /// `R` becomes this, which includes it.
+    pub(super) fn advance_to(&mut self, context: CausalContext) {
+        let new: SmallVec<[Dot; 16]> = context.missing_from(&self.context).collect();
         new.into_iter().for_each(|dot| self.replace_clock(dot));
-        self.context.join(snapshot);
+        self.context = context;
         if !self.pending.is_empty() {
             // RULE 6: the bound that a pending context came under joins T with it, in one step.
             let (bounds, settled) = self.pending.settle(&self.context);

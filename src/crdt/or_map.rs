@@ -11,7 +11,9 @@ use super::stored::{LocalDot, RegisterRef, Stored};
 use super::symbols::Sketch;
 use super::table::{Place, Table};
 use super::{Audit, AuditKey, CausalContext, Clock, Dot, Key, Reading, Register, ReplicaId};
-use std::collections::{BTreeMap, BTreeSet};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A map of LWW registers in which a delete removes exactly what it has seen, and a concurrent put beats it.
@@ -70,7 +72,7 @@ pub type Scan<'m> = Box<dyn Iterator<Item = (&'m [u8], Reading<'m>)> + 'm>;
 /// The index from dot to entry: the replicas that have been met, by small numbers, and the live dots of each.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
-    pub(super) numbers: BTreeMap<ReplicaId, u32>,
+    pub(super) numbers: HashMap<ReplicaId, u32, FixedState>,
     /// The replica asked for last: that of a neighbour is mostly the same.
     last: Option<(ReplicaId, u32)>,
     pub(super) logs: Vec<(ReplicaId, DotLog)>,
@@ -99,7 +101,12 @@ pub struct Counts {
 
 impl Index {
     fn new(key: AuditKey) -> Self {
-        Self { numbers: BTreeMap::new(), last: None, logs: Vec::new(), elements: Elements::new(key) }
+        Self {
+            numbers: HashMap::with_hasher(FixedState::with_seed(key.seed())),
+            last: None,
+            logs: Vec::new(),
+            elements: Elements::new(key),
+        }
     }
 
     /// The small number of a replica, new if need be.
@@ -377,6 +384,11 @@ impl OrMap {
         let terms = self.pending.iter().map(|(key, pending)| self.pending_term(key, pending));
         let pending = terms.fold(0, u64::wrapping_add);
         Audit { context: self.sums.context, state: self.sums.state, pending }
+    }
+
+    /// A sum of `R` alone, by which it is seen whether it has grown. O(1).
+    pub(crate) fn context_sum(&self) -> u64 {
+        self.sums.context
     }
 
     /// A sum of `T`, for two that meet to see at once whether theirs are equal. Costs the replicas in it.

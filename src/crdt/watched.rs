@@ -92,9 +92,11 @@ impl OrMap {
         registers.map(|stored| self.index.dot(stored.dot()))
     }
 
-    /// The replicas that have been met, in the order of their ids. A step for each.
-    pub fn replicas_met(&self) -> impl Iterator<Item = ReplicaId> + '_ {
-        self.index.numbers.keys().copied()
+    /// The replicas that have been met, in the order of their ids. Costs a sort.
+    pub fn replicas_met(&self) -> impl Iterator<Item = ReplicaId> + use<> {
+        let mut met: Vec<ReplicaId> = self.index.numbers.keys().copied().collect();
+        met.sort_unstable();
+        met.into_iter()
     }
 
     /// The live dots of a replica after a counter, in their order, with the keys they live under. Costs a search and

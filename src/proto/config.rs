@@ -26,7 +26,10 @@ pub struct NodeConfig {
     pub joins_names: bool,
     /// Fresh writes on a link that is not idle are collected for so long. Longer saves bytes and costs latency.
     pub coalesce: Duration,
-    /// What others wrote is passed on after this and a round trip, unless the peer says meanwhile that it has it. Shorter than
+    /// In a large cluster what others wrote is passed on at once; on a link on which pushes follow each other fast no sooner than
+    /// this after the last one, so that one carries several writes. Longer saves frames and costs latency at each step.
+    pub forward_pause: Duration,
+    /// In a small one what others wrote is passed on after this and a round trip, unless the peer says meanwhile that it has it. Shorter than
     /// `announce_after`, it is sent for nothing.
     pub forward_after: Duration,
     /// What a node received it announces to its other peers after this, in a small cluster.
@@ -132,6 +135,7 @@ impl NodeConfig {
             join: Vec::new(),
             joins_names: false,
             coalesce: Duration::from_millis(3),
+            forward_pause: Duration::from_millis(25),
             forward_after: Duration::from_millis(60),
             announce_after: Duration::from_millis(20),
             announce_every: Duration::from_millis(100),

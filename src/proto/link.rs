@@ -29,6 +29,11 @@ pub const PASSED: &str = "nothing is left to say, and the link was not to stay";
 pub const CLONED: &str =
     "several processes run with this replica id: a copied data directory must not be started twice";
 
+/// A link that takes so many pushes
+const BUSY_PUSHES: usize = 4;
+/// within this time is busy: the next push waits for more to go with it.
+const BUSY_TIME: Duration = Duration::from_millis(200);
+
 /// How a link is used, for people to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkMode {
@@ -52,12 +57,14 @@ pub(crate) struct Link {
     pub(crate) role: Role,
     /// When it came up, or became what it is.
     pub(crate) up_at: Instant,
-    /// Of an active link in a large cluster: what others wrote is forwarded on it, not only announced.
+    /// Of an active link in a large cluster: what others wrote is forwarded on it, not only announced,
     pub(crate) eager: bool,
+    /// and by the peer. Each end decides what it wants to be told: a way that is late in one direction may be first in the other.
+    pub(crate) fed: bool,
     /// How many pushes in a row brought mostly what others had brought before.
     pub(crate) late: u32,
-    /// The peer has announced what this node lacks: this, and when to ask for it.
-    pub(crate) awaited: Option<(Instant, CausalContext)>,
+    /// The peer has announced what this node lacks.
+    pub(crate) awaited: Option<Awaited>,
     /// In a small cluster: what others had brought here that the peer was not known to have, and when it gets that from here.
     pub(crate) withheld: Option<(Instant, CausalContext)>,
     /// How long a frame and an answer take, as far as the transport has told.
@@ -92,6 +99,10 @@ pub(crate) struct Link {
     /// Control frames that the transport has not taken yet, and how large a push may be.
     pub(crate) control: Pace,
     pub(crate) push_not_before: Instant,
+    /// Until then only what was written here is pushed.
+    pub(crate) forward_not_before: Instant,
+    /// When the last pushes went, the oldest first.
+    pushes: [Instant; BUSY_PUSHES],
     pub(crate) pull: Option<Pulling>,
     /// Pull again when the one under way, or the catch-up from another peer, is over.
     pub(crate) pull_wanted: bool,
@@ -114,6 +125,24 @@ pub(crate) struct Link {
     pub(crate) goodbye: bool,
     /// Closed from this side for a reason that says nothing about the peer's health.
     pub(crate) closing: bool,
+}
+
+/// What a peer has announced, and may yet come from another.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    /// Until then.
+    pub(crate) until: Instant,
+    pub(crate) context: CausalContext,
+    /// How many dots of it were lacking; 0 if most have come meanwhile, and the rest has been given more time.
+    pub(crate) lacking: u64,
+}
+
+impl Awaited {
+    /// Whether so many dots that have not come show that the way is broken, and not only longer for some: where much is under
+    /// way, some of it always comes late.
+    pub(crate) fn is_cut_off(&self, left: u64) -> bool {
+        left > 0 && left * 2 >= self.lacking
+    }
 }
 
 /// A pull that this node has asked for.
@@ -175,6 +204,7 @@ impl Link {
             role: Role::Active,
             up_at: now,
             eager: true,
+            fed: true,
             late: 0,
             awaited: None,
             withheld: None,
@@ -197,6 +227,8 @@ impl Link {
             control: Pace::of_pushes(),
             announce_not_before: now,
             push_not_before: now,
+            forward_not_before: now,
+            pushes: [now; BUSY_PUSHES],
             pull: None,
             pull_wanted: false,
             refused: false,
@@ -269,6 +301,16 @@ impl Link {
         Some(base)
     }
 
+    /// A push goes now: if the link is busy, the next one that only forwards waits for a while.
+    pub(crate) fn pause_forwarding(&mut self, now: Instant, pause: Duration) {
+        let busy = now.since(self.pushes[0]) < BUSY_TIME;
+        self.pushes.rotate_left(1);
+        self.pushes[BUSY_PUSHES - 1] = now;
+        if busy {
+            self.forward_not_before = now + pause;
+        }
+    }
+
     /// A push has brought the peer to this, if it has what the push builds on.
     pub(crate) fn on_pushed(&mut self, context: &CausalContext) {
         match &mut self.expected {
@@ -289,5 +331,35 @@ impl Link {
     pub(crate) fn mode(&self) -> LinkMode {
         let eager = self.is_up() && self.known.is_some() && self.role == Role::Active && self.eager;
         if eager { LinkMode::Eager } else { LinkMode::Lazy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1_000)
+    }
+
+    #[test]
+    fn only_on_a_busy_link_what_is_forwarded_waits() {
+        let mut link = Link::new(String::new(), true, ReplicaId::from(1), at(0));
+        let pause = Duration::from_millis(25);
+        let mut waits = |ms: u64| {
+            link.pause_forwarding(at(ms), pause);
+            link.forward_not_before > at(ms)
+        };
+        assert_eq!([1_000, 1_100, 1_200, 1_300, 1_400].map(&mut waits), [false; 5], "ten a second");
+        assert_eq!([1_405, 1_410, 1_415, 1_420].map(&mut waits), [false, false, true, true], "the fifth within 0.2 s");
+        assert!(!waits(2_000), "and all is as before");
+    }
+
+    #[test]
+    fn what_is_late_is_cut_off_only_if_most_of_it_is() {
+        let awaited = |lacking| Awaited { until: at(0), context: CausalContext::new(), lacking };
+        assert_eq!([0, 1].map(|left| awaited(1).is_cut_off(left)), [false, true]);
+        assert_eq!([4, 5].map(|left| awaited(10).is_cut_off(left)), [false, true]);
+        assert!(awaited(0).is_cut_off(1), "it has had its second time");
     }
 }

@@ -326,7 +326,8 @@ impl Node {
         match input {
             Input::Connected { link, address, dialed, identity } => self.on_connected(link, address, dialed, identity),
             Input::Frame { link, channel, frame } => self.on_frame(link, channel, &frame),
-            Input::Sent { link, channel } => self.on_sent(link, channel),
+            Input::Sent { link, channel } if !self.on_sent(link, channel) => return,
+            Input::Sent { .. } => {}
             Input::Ended { link, channel } => self.on_ended(link, channel),
             Input::Heard { link, silence } => self.on_heard(link, silence),
             Input::Disconnected { link } => self.on_disconnected(link),

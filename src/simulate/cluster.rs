@@ -284,11 +284,11 @@ impl Cluster {
     fn look(&mut self, who: usize) {
         let machine = &mut self.machines[who];
         let Some(node) = &machine.node else { return };
-        let sum = node.map().audit().context;
-        if sum != machine.context_sum {
-            machine.context_sum = sum;
-            self.spread.on_context(who, node.map().context(), self.now_us);
-            self.causality.look(who, node.map().context());
+        let context = node.map().context();
+        if machine.looked != *context {
+            self.spread.on_context(who, &machine.looked, context, self.now_us);
+            self.causality.look(who, context);
+            machine.looked = context.clone();
         }
     }
 

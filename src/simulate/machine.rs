@@ -1,7 +1,7 @@
 //! One computer: its node, its disk and its clock. Not responsible for the network.
 
 use super::wires::WireId;
-use crate::crdt::ReplicaId;
+use crate::crdt::{CausalContext, ReplicaId};
 use crate::proto::config::NodeConfig;
 use crate::proto::durable::{Batch, Identity, Kept, Loader};
 use crate::proto::ledger::Ledger;
@@ -72,8 +72,8 @@ pub(super) struct Machine {
     pub(super) wires: Vec<WireId>,
     /// Those that a crash has cut off, whose peers may not know it yet.
     pub(super) orphans: Vec<WireId>,
-    /// Of its context, when it was looked at last.
-    pub(super) context_sum: u64,
+    /// Its context, when it was looked at last.
+    pub(super) looked: CausalContext,
     pub(super) tally: Tally,
 }
 
@@ -91,7 +91,7 @@ impl Machine {
             upload_free_us: 0,
             wires: Vec::new(),
             orphans: Vec::new(),
-            context_sum: 0,
+            looked: CausalContext::new(),
             tally: Tally::default(),
         }
     }
@@ -129,7 +129,7 @@ impl Machine {
             let dots = node.received();
             self.tally.past_received.iter_mut().zip([dots.new, dots.known, dots.void]).for_each(|(sum, n)| *sum += n);
         }
-        (self.timer_us, self.context_sum) = (u64::MAX, 0);
+        (self.timer_us, self.looked) = (u64::MAX, CausalContext::new());
         if self.disk.is_none() {
             self.replica = next();
         }

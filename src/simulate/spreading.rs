@@ -1,7 +1,7 @@
 //! How long each write takes to be everywhere. Not responsible for what is in it.
 
 use crate::crdt::{CausalContext, Dot, ReplicaId};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// A curve has so many points: at none, a fortieth, … all of the nodes.
 pub const SHARES: usize = 41;
@@ -38,9 +38,6 @@ struct Open {
 
 #[derive(Clone, Debug)]
 struct Writer {
-    id: ReplicaId,
-    /// Where it stood in the last context: most agree.
-    place: usize,
     /// What each node has of it.
     seen: Vec<u64>,
     open: VecDeque<Open>,
@@ -51,13 +48,14 @@ struct Writer {
 pub struct Spread {
     nodes: usize,
     up: usize,
-    writers: Vec<Writer>,
+    /// Those of which some write is not everywhere.
+    writers: BTreeMap<ReplicaId, Writer>,
     curves: Vec<Curve>,
 }
 
 impl Spread {
     pub(super) fn new(nodes: usize) -> Self {
-        Self { nodes, up: nodes, writers: Vec::new(), curves: Vec::new() }
+        Self { nodes, up: nodes, writers: BTreeMap::new(), curves: Vec::new() }
     }
 
     /// Of the writes that are everywhere, in the order of their being so.
@@ -67,25 +65,23 @@ impl Spread {
 
     /// How many writes that a running node has are not everywhere.
     pub fn open(&self) -> usize {
-        self.writers.iter().flat_map(|writer| &writer.open).filter(|open| open.count > 0).count()
+        self.writers.values().flat_map(|writer| &writer.open).filter(|open| open.count > 0).count()
     }
 
     pub(super) fn begin(&mut self, dot: Dot, made_us: u64) {
         let open = Open { counter: dot.counter, made_us, times: vec![NEVER; self.nodes], count: 0 };
-        if let Some(writer) = self.writers.iter_mut().find(|writer| writer.id == dot.replica) {
-            return writer.open.push_back(open);
-        }
-        let (id, seen) = (dot.replica, vec![0; self.nodes]);
-        self.writers.push(Writer { id, place: 0, seen, open: [open].into() });
+        let nodes = self.nodes;
+        let new = || Writer { seen: vec![0; nodes], open: VecDeque::new() };
+        self.writers.entry(dot.replica).or_insert_with(new).open.push_back(open);
     }
 
-    /// A node has incorporated all of this.
-    pub(super) fn on_context(&mut self, who: usize, context: &CausalContext, now_us: u64) {
+    /// A node has incorporated all of this, and had what was `before` when this was asked last. Costs what differs.
+    pub(super) fn on_context(&mut self, who: usize, before: &CausalContext, context: &CausalContext, now_us: u64) {
         let up = self.up;
         let mut done = false;
-        for writer in &mut self.writers {
-            let counter = writer.counter_in(context);
-            done |= writer.on_counter(who, counter, now_us, up);
+        for dot in context.missing_from(before) {
+            let writer = self.writers.get_mut(&dot.replica);
+            done |= writer.is_some_and(|writer| writer.on_counter(who, dot.counter, now_us, up));
         }
         if done {
             self.close();
@@ -95,7 +91,7 @@ impl Spread {
     /// A node is down, and has lost what it had unless that is `kept`. What nobody else has heard of waits with it, or is
     /// gone.
     pub(super) fn forget(&mut self, who: usize, kept: bool) {
-        for writer in &mut self.writers {
+        for writer in self.writers.values_mut() {
             writer.seen[who] = 0;
             for open in writer.open.iter_mut().filter(|open| open.times[who] != NEVER) {
                 open.count -= 1;
@@ -115,26 +111,18 @@ impl Spread {
 
     fn close(&mut self) {
         let (up, curves) = (self.up, &mut self.curves);
-        for writer in &mut self.writers {
+        for writer in self.writers.values_mut() {
             writer.open.retain(|open| {
                 let everywhere = open.count >= up.max(1);
                 curves.extend(everywhere.then(|| Curve::new(&open.times)));
                 !everywhere
             });
         }
-        self.writers.retain(|writer| !writer.open.is_empty());
+        self.writers.retain(|_, writer| !writer.open.is_empty());
     }
 }
 
 impl Writer {
-    fn counter_in(&mut self, context: &CausalContext) -> u64 {
-        if let Some(dot) = context.at(self.place).filter(|dot| dot.replica == self.id) {
-            return dot.counter;
-        }
-        self.place = context.place(self.id).unwrap_or(self.place);
-        context.get(self.id)
-    }
-
     /// Whether a write is now everywhere.
     fn on_counter(&mut self, who: usize, counter: u64, now_us: u64, up: usize) -> bool {
         let seen = std::mem::replace(&mut self.seen[who], counter);
@@ -163,15 +151,22 @@ mod tests {
         [(ReplicaId::from(1), counter), (ReplicaId::from(2), 9)].into_iter().collect()
     }
 
+    impl Spread {
+        /// A node has so much of the one writer's, and had so much before.
+        fn grows(&mut self, who: usize, before: u64, counter: u64, now_us: u64) {
+            self.on_context(who, &context(before), &context(counter), now_us);
+        }
+    }
+
     #[test]
     fn a_write_is_everywhere_when_the_last_node_has_it() {
         let mut spread = Spread::new(3);
         spread.begin(Dot::new(ReplicaId::from(1), 4), 100);
-        spread.on_context(0, &context(4), 100);
-        spread.on_context(1, &context(3), 150);
-        spread.on_context(2, &context(5), 200);
+        spread.grows(0, 0, 4, 100);
+        spread.grows(1, 0, 3, 150);
+        spread.grows(2, 0, 5, 200);
         assert_eq!((spread.open(), spread.curves().len()), (1, 0));
-        spread.on_context(1, &context(4), 400);
+        spread.grows(1, 3, 4, 400);
         assert_eq!(spread.open(), 0);
         let curve = spread.curves()[0];
         assert_eq!((curve.0[0], curve.0[20], curve.last_us()), (0, 100, 300));
@@ -181,10 +176,10 @@ mod tests {
     fn who_is_down_is_not_waited_for_and_who_forgets_is() {
         let mut spread = Spread::new(3);
         spread.begin(Dot::new(ReplicaId::from(1), 1), 0);
-        spread.on_context(0, &context(1), 0);
-        spread.on_context(1, &context(1), 10);
+        spread.grows(0, 0, 1, 0);
+        spread.grows(1, 0, 1, 10);
         spread.forget(1, false);
-        spread.on_context(2, &context(1), 20);
+        spread.grows(2, 0, 1, 20);
         assert_eq!(spread.open(), 1);
         spread.set_up(2);
         assert_eq!((spread.open(), spread.curves()[0].last_us()), (0, 20));
@@ -194,14 +189,14 @@ mod tests {
     fn what_only_its_writer_had_waits_on_its_disk() {
         let mut spread = Spread::new(2);
         spread.begin(Dot::new(ReplicaId::from(1), 1), 0);
-        spread.on_context(0, &context(1), 0);
+        spread.grows(0, 0, 1, 0);
         spread.forget(0, true);
         spread.set_up(1);
         assert_eq!((spread.open(), spread.curves().len()), (0, 0));
         spread.set_up(2);
-        spread.on_context(0, &context(1), 500);
+        spread.grows(0, 0, 1, 500);
         assert_eq!(spread.open(), 1);
-        spread.on_context(1, &context(1), 600);
+        spread.grows(1, 0, 1, 600);
         assert_eq!((spread.open(), spread.curves()[0].0[0], spread.curves()[0].last_us()), (0, 0, 600));
     }
 
@@ -209,7 +204,7 @@ mod tests {
     fn what_only_its_writer_had_is_gone_with_it() {
         let mut spread = Spread::new(2);
         spread.begin(Dot::new(ReplicaId::from(1), 1), 0);
-        spread.on_context(0, &context(1), 0);
+        spread.grows(0, 0, 1, 0);
         spread.forget(0, false);
         assert_eq!((spread.open(), spread.curves().len()), (0, 0));
     }

@@ -90,7 +90,7 @@ impl Overlay {
     /// While nothing changes, shuffles become rarer by up to this.
     const QUIET_FACTOR: u32 = 32;
     /// The shortest pause between two rounds of asking for links.
-    pub(crate) const PAUSE: Duration = Duration::from_millis(100);
+    const PAUSE: Duration = Duration::from_millis(100);
 
     pub(crate) fn new(now: Instant, always_large: bool) -> Self {
         Self {
@@ -155,9 +155,19 @@ impl Overlay {
         self.fill_soon(now);
     }
 
-    /// The next round of asking, which is the later the more were in vain.
+    /// The next round of asking comes soon, the later the more were in vain; but no later than it would: who is refused again
+    /// and again by the one that it was told of would never ask another.
     pub(crate) fn fill_soon(&mut self, now: Instant) {
-        self.fill_at = now + Self::PAUSE * (1 << self.in_vain.min(6));
+        self.fill_at = self.fill_at.min(now + self.pause());
+    }
+
+    /// A round of asking is over, after which links are still to come or go.
+    pub(crate) fn fill_again(&mut self, now: Instant) {
+        self.fill_at = now + self.pause().max(Self::PAUSE * 5);
+    }
+
+    fn pause(&self) -> Duration {
+        Self::PAUSE * (1 << self.in_vain.min(6))
     }
 
     // --- Contacts
@@ -251,12 +261,23 @@ mod tests {
         assert_eq!(overlay.ask(0), Ask::Active);
         (0..3).for_each(|_| overlay.on_refused(at(0)));
         assert_eq!((overlay.ask(0), overlay.ask(1)), (Ask::Urgent, Ask::Active));
+        overlay.fill_again(at(0));
         assert_eq!(overlay.fill_at, at(800));
-        overlay.fill_soon(at(1000));
-        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Urgent, at(1800)), "the refusal may follow the hello");
+        overlay.fill_soon(at(100));
+        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Urgent, at(800)), "the refusal may follow the hello");
         overlay.wanted(1, ActiveLinks::default());
-        overlay.fill_soon(at(2000));
-        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Active, at(2100)));
+        overlay.fill_soon(at(200));
+        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Active, at(300)));
+    }
+
+    #[test]
+    fn a_round_of_asking_is_not_put_off_by_refusals() {
+        let mut overlay = Overlay::new(at(0), false);
+        overlay.fill_again(at(0));
+        for ms in (100..=400).step_by(100) {
+            overlay.on_refused(at(ms));
+            assert!(overlay.fill_at <= at(500), "after {ms} ms");
+        }
     }
 
     #[test]

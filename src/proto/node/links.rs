@@ -2,6 +2,7 @@
 
 use super::boots::Boot;
 use super::offline::OFFLINE;
+use super::spread::CONTROL_IN_FLIGHT_MAX;
 use super::{Node, PeerInfo};
 use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
@@ -186,7 +187,10 @@ impl Node {
         self.on_linked(link);
         self.synced_once |= audit == self.map.audit();
         self.hear_anew(identity);
-        self.anti_entropy_soon();
+        // Those who only meet compare their sums once, here.
+        if self.links.get(&link).is_some_and(|state| !self.overlay.is_large() || state.role == Role::Active) {
+            self.anti_entropy_soon();
+        }
         self.compare(link, audit);
         let early = self.links.get_mut(&link).map(|state| std::mem::take(&mut state.early));
         early.into_iter().flatten().for_each(|(channel, frame)| self.on_frame(link, channel, &frame));
@@ -288,7 +292,7 @@ impl Node {
                 return Ok(());
             }
         }
-        let before = self.map.context().clone();
+        let before = self.map.context_sum();
         let merged = self.map.merge(delta);
         if merged.unresolved {
             // It names keys by writes that were overwritten here meanwhile. A pull tells them by key.
@@ -300,7 +304,7 @@ impl Node {
         self.measure_push(&merged.changes);
         self.prune_if_late(link, merged.received);
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
-        self.on_context_grown(&before);
+        self.on_context_grown(before);
         self.note_brought(link, &snapshot);
         if !merged.missing.is_empty() {
             self.defer(link, base, snapshot);
@@ -308,22 +312,26 @@ impl Node {
         Ok(())
     }
 
-    /// Others' dots have arrived: they are passed on and announced after a while.
-    pub(super) fn on_context_grown(&mut self, before: &CausalContext) {
-        if !before.includes(self.map.context()) {
+    /// Others' dots have arrived, if the sum of the context is not what it was: they are passed on and announced after a while.
+    pub(super) fn on_context_grown(&mut self, before: u64) {
+        if before != self.map.context_sum() {
             self.any_version += 1;
             self.received_at.get_or_insert(self.now.instant);
         }
     }
 
-    pub(super) fn on_sent(&mut self, link: LinkId, channel: u64) {
-        let Some(state) = self.links.get_mut(&link) else { return };
+    /// Whether anything follows from it: as a rule nothing waits for the transport.
+    pub(super) fn on_sent(&mut self, link: LinkId, channel: u64) -> bool {
+        let Some(state) = self.links.get_mut(&link) else { return false };
         if channel == CONTROL {
+            let was_full = state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX;
             state.control.on_taken(self.now.instant);
-        } else if let Some(sending) = state.sending.get_mut(&channel) {
-            sending.pace.on_taken(self.now.instant);
-            self.pump(link, channel);
+            return was_full;
         }
+        let Some(sending) = state.sending.get_mut(&channel) else { return false };
+        sending.pace.on_taken(self.now.instant);
+        self.pump(link, channel);
+        true
     }
 
     pub(super) fn on_disconnected(&mut self, link: LinkId) {

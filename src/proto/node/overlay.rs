@@ -10,7 +10,7 @@ use super::Node;
 use super::Output;
 use crate::crdt::ReplicaId;
 use crate::proto::link::{CONTROL, Link, LinkId, PASSED, Role};
-use crate::proto::membership::active::{Failed, Overlay, may_be_asked};
+use crate::proto::membership::active::{Failed, may_be_asked};
 use crate::proto::membership::{Contact, Descriptor, MemberState, Propagate};
 use crate::proto::message::{Ask, Hello, Message, Shuffle};
 use crate::proto::time::Instant;
@@ -94,7 +94,11 @@ impl Node {
         let ask = self.overlay.ask(active);
         let surplus = active > self.config.links.max;
         let busy = wanted > 0 || surplus;
-        self.overlay.fill_at = self.now.instant + if busy { Overlay::PAUSE * 5 } else { self.config.view.period };
+        if busy {
+            self.overlay.fill_again(self.now.instant);
+        } else {
+            self.overlay.fill_at = self.now.instant + self.config.view.period;
+        }
         if surplus {
             // Those of a small cluster that has grown go one by one.
             self.drop_surplus(None);

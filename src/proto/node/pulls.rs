@@ -113,12 +113,12 @@ impl Node {
                 return Ok(());
             }
         };
-        let before = self.map.context().clone();
+        let before = self.map.context_sum();
         let mut changes = Vec::new();
         let step = pull.receiver.on_message(&mut self.map, message, |change: Change| changes.push(change));
         let step = step.map_err(|e| e.to_string())?;
         changes.into_iter().for_each(|change| self.on_change(&change));
-        self.on_context_grown(&before);
+        self.on_context_grown(before);
         pull.last_progress = self.now.instant;
         self.reconciled.add(pull.receiver.take_counts());
         let step = match step {
@@ -204,9 +204,9 @@ impl Node {
             if !self.map.context().includes(&deferred.base) {
                 self.correct(link);
             } else if self.is_writable() {
-                let before = self.map.context().clone();
+                let before = self.map.context_sum();
                 self.map.incorporate(&deferred.snapshot);
-                self.on_context_grown(&before);
+                self.on_context_grown(before);
             }
         }
     }

@@ -3,7 +3,7 @@
 
 use super::Node;
 use crate::crdt::{CausalContext, Received};
-use crate::proto::link::{CONTROL, Link, LinkId, Role};
+use crate::proto::link::{Awaited, CONTROL, Link, LinkId, Role};
 use crate::proto::message::{Digest, Message};
 use crate::proto::time::Instant;
 use rand::RngExt;
@@ -14,7 +14,7 @@ const PUSH_DOTS_MAX: u64 = 1000;
 /// And while so many entries are pending here, which every push would have to repeat.
 const PUSH_PENDING_MAX: usize = 100;
 /// A link takes one push at a time; a second control frame may wait behind it.
-const CONTROL_IN_FLIGHT_MAX: usize = 2;
+pub(super) const CONTROL_IN_FLIGHT_MAX: usize = 2;
 /// One late push in so many prunes its link: where several writers' messages meet on one cycle, each at another link, all of these
 /// would be pruned at once, and the cycle be torn. With each further late push in a row it is twice as likely: a link that is late
 /// for one writer only is of use to others, one that is always late to nobody.
@@ -107,10 +107,11 @@ impl Node {
         let fresh = state.pushed < self.own_version;
         let at = match self.flow(state) {
             Flow::Mesh if !fresh => state.withheld.as_ref()?.0,
+            Flow::Eager if !fresh => state.forward_not_before,
             Flow::Mesh | Flow::Eager => self.now.instant,
             Flow::Lazy | Flow::None => return None,
         };
-        Some(at.max(state.push_not_before))
+        Some(at.max(state.push_not_before).max(self.now.instant))
     }
 
     fn push(&mut self, link: LinkId) {
@@ -128,6 +129,7 @@ impl Node {
         }
         let bytes_max = state.control.bytes();
         state.push_not_before = self.now.instant + self.config.coalesce;
+        state.pause_forwarding(self.now.instant, self.config.forward_pause);
         let few = missing <= PUSH_DOTS_MAX && self.map.pending() <= PUSH_PENDING_MAX;
         // A longer one would keep the next ones waiting, that may be small.
         let named = state.keys_until <= self.now.instant;
@@ -187,17 +189,17 @@ impl Node {
 
     // --- The tree (Plumtree: Leitao, Pereira, Rodrigues, SRDS 2007), with the store itself as the cache of messages
 
-    /// A push brought mostly what others had brought before: its link is not part of the tree.
+    /// A push brought mostly what others had brought before: this way is not part of the tree. The last one stays.
     pub(super) fn prune_if_late(&mut self, link: LinkId, received: Received) {
         let late = received.known + received.void > received.new;
-        let carries = |state: &&Link| self.flow(state) == Flow::Eager && !state.is_leaf();
-        let eager = self.links.values().filter(carries).count();
-        let of_tree = self.links.get(&link).is_some_and(|state| self.flow(state) == Flow::Eager);
+        let is_fed = |state: &Link| state.fed && matches!(self.flow(state), Flow::Eager | Flow::Lazy);
+        let feeding = self.links.values().filter(|state| is_fed(state) && !state.is_leaf()).count();
+        let of_tree = self.links.get(&link).is_some_and(is_fed);
         let Some(state) = self.links.get_mut(&link) else { return };
         let share = (PRUNE_SHARE >> state.late.min(PRUNE_SHARE.ilog2())).max(1);
         state.late = if late { state.late.saturating_add(1) } else { 0 };
-        if late && of_tree && eager > 1 && self.rng.random_ratio(1, share) {
-            self.set_eager(link, false);
+        if late && of_tree && feeding > 1 && self.rng.random_ratio(1, share) {
+            state.fed = false;
             self.send(link, CONTROL, &Message::Prune, None);
         }
     }
@@ -208,24 +210,34 @@ impl Node {
         }
     }
 
-    /// The peer has announced what it has: if that does not come from another soon, this link joins the tree.
+    /// The peer has announced what it has: if that does not come from another soon, this way joins the tree.
     pub(super) fn note_announced(&mut self, link: LinkId, context: CausalContext) {
-        let lacks = !self.map.context().includes(&context);
-        let (at, large) = (self.now.instant + self.config.graft_after, self.overlay.is_large());
-        if let Some(state) = self.links.get_mut(&link).filter(|state| lacks && large && state.role == Role::Active) {
-            state.awaited.get_or_insert((at, context));
+        let (until, large) = (self.now.instant + self.config.graft_after, self.overlay.is_large());
+        let own = self.map.context();
+        let Some(state) = self.links.get_mut(&link).filter(|state| large && state.role == Role::Active) else { return };
+        if state.awaited.is_none() && !own.includes(&context) {
+            let lacking = context.count_missing_from(own);
+            state.awaited = Some(Awaited { until, context, lacking });
         }
     }
 
     /// Asks one peer at a time for what it has announced and nobody has brought.
     pub(super) fn graft(&mut self) {
         let now = self.now.instant;
-        let due = self.links.iter_mut().filter(|(_, state)| state.awaited.as_ref().is_some_and(|(at, _)| *at <= now));
-        let due: Vec<_> = due.filter_map(|(link, state)| Some((*link, state.awaited.take()?.1))).collect();
+        let due = self.links.iter_mut().filter(|(_, state)| state.awaited.as_ref().is_some_and(|of| of.until <= now));
+        let due: SmallVec<[_; 4]> = due.filter_map(|(link, state)| Some((*link, state.awaited.take()?))).collect();
         let mut asked = false;
         for (link, awaited) in due {
-            if !self.map.context().includes(&awaited) && !std::mem::replace(&mut asked, true) {
-                self.set_eager(link, true);
+            let left = awaited.context.count_missing_from(self.map.context());
+            if left > 0 && !awaited.is_cut_off(left) {
+                let until = now + self.config.graft_after;
+                if let Some(state) = self.links.get_mut(&link) {
+                    state.awaited = Some(Awaited { until, lacking: 0, ..awaited });
+                }
+                continue;
+            }
+            if left > 0 && !std::mem::replace(&mut asked, true) {
+                self.links.get_mut(&link).into_iter().for_each(|state| state.fed = true);
                 // With what is here before it, the peer pushes what is missing and no more.
                 let context = self.map.context().clone();
                 self.send(link, CONTROL, &Message::Context { context, replace: true }, None);
@@ -238,7 +250,7 @@ impl Node {
     }
 
     pub(super) fn next_graft(&self) -> Option<Instant> {
-        self.links.values().filter_map(|state| state.awaited.as_ref().map(|(at, _)| *at)).min()
+        self.links.values().filter_map(|state| state.awaited.as_ref().map(|awaited| awaited.until)).min()
     }
 
     /// The safety net, and alone enough: sums are compared with one peer after the other, ever more rarely while
