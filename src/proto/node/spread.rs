@@ -52,13 +52,18 @@ impl Node {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let any = |state: &Link| due(self.push_due(state)) || due(self.announce_due(state));
         let told: SmallVec<[LinkId; 8]> = self.links.iter().filter(|(_, s)| any(s)).map(|(link, _)| *link).collect();
+        let mut announced = false;
         for link in told {
             if self.links.get(&link).is_some_and(|state| due(self.push_due(state))) {
                 self.push(link);
             }
             if self.links.get(&link).is_some_and(|state| due(self.announce_due(state))) {
                 self.announce(link);
+                announced = true;
             }
+        }
+        if announced {
+            self.announce_not_before = now + self.config.announce_every;
         }
         if self.received_at.is_some() && self.all_are_told() {
             self.received_at = None;
@@ -150,7 +155,7 @@ impl Node {
         }
         match self.flow(state) {
             Flow::Mesh => Some(self.received_at? + self.config.announce_after),
-            Flow::Lazy => Some(state.announce_not_before.max(self.now.instant)),
+            Flow::Lazy => Some(self.announce_not_before.max(self.now.instant)),
             Flow::Eager | Flow::None => None,
         }
     }
@@ -159,7 +164,6 @@ impl Node {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
         state.announced = version;
-        state.announce_not_before = self.now.instant + self.config.announce_every;
         if state.known.as_ref().is_some_and(|known| known.includes(self.map.context())) {
             return;
         }
