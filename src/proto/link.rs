@@ -95,7 +95,6 @@ pub(crate) struct Link {
     /// The node's version up to which nothing is left to push or announce.
     pub(crate) pushed: u64,
     pub(crate) announced: u64,
-    pub(crate) announce_not_before: Instant,
     /// Control frames that the transport has not taken yet, and how large a push may be.
     pub(crate) control: Pace,
     pub(crate) push_not_before: Instant,
@@ -225,7 +224,6 @@ impl Link {
             pushed: 0,
             announced: 0,
             control: Pace::of_pushes(),
-            announce_not_before: now,
             push_not_before: now,
             forward_not_before: now,
             pushes: [now; BUSY_PUSHES],

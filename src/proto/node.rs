@@ -222,6 +222,8 @@ pub struct Node {
     own_version: u64,
     /// When others' dots first arrived that have not been announced.
     received_at: Option<Instant>,
+    /// In a large cluster the links beside the tree are announced to together, and not sooner than this.
+    announce_not_before: Instant,
     /// The link and channel of the catch-up under way, beside which no other one begins.
     catching_up: Option<(LinkId, u64)>,
     reconciled: Reconciled,
@@ -286,6 +288,7 @@ impl Node {
             own_version: 0,
             any_version: 0,
             received_at: None,
+            announce_not_before: now.instant,
             catching_up: None,
             reconciled: Reconciled::default(),
             received: Received::default(),

@@ -52,17 +52,22 @@ impl Node {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let any = |state: &Link| due(self.push_due(state)) || due(self.announce_due(state));
         let told: SmallVec<[LinkId; 8]> = self.links.iter().filter(|(_, s)| any(s)).map(|(link, _)| *link).collect();
+        let mut announced = false;
         for link in told {
             if self.links.get(&link).is_some_and(|state| due(self.push_due(state))) {
                 self.push(link);
             }
             if self.links.get(&link).is_some_and(|state| due(self.announce_due(state))) {
                 self.announce(link);
+                announced = true;
             }
         }
         self.withhold();
-        let announced = |state: &Link| state.announced >= self.told_version() || self.flow(state) != Flow::Mesh;
-        if self.received_at.is_some() && self.links.values().all(announced) {
+        if announced {
+            self.announce_not_before = now + self.config.announce_every;
+        }
+        let is_announced = |state: &Link| state.announced >= self.told_version() || self.flow(state) != Flow::Mesh;
+        if self.received_at.is_some() && self.links.values().all(is_announced) {
             self.received_at = None;
         }
     }
@@ -168,7 +173,7 @@ impl Node {
         }
         match self.flow(state) {
             Flow::Mesh => Some(self.received_at? + self.config.announce_after),
-            Flow::Lazy => Some(state.announce_not_before.max(self.now.instant)),
+            Flow::Lazy => Some(self.announce_not_before.max(self.now.instant)),
             Flow::Eager | Flow::None => None,
         }
     }
@@ -177,7 +182,6 @@ impl Node {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
         state.announced = version;
-        state.announce_not_before = self.now.instant + self.config.announce_every;
         // In a small cluster it is told what it has itself, too: it does not know yet that this node has it.
         let large = self.overlay.is_large();
         if large && state.known.as_ref().is_some_and(|known| known.includes(self.map.context())) {
