@@ -6,7 +6,7 @@
 //! is made in time, the old one is closed all the same.
 
 use super::{Node, Output};
-use crate::crdt::{Key, ReplicaId};
+use crate::crdt::ReplicaId;
 use crate::proto::KeyId;
 use crate::proto::link::{Link, LinkId, RETIRED};
 use crate::proto::membership::{self, MemberState};
