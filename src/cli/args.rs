@@ -439,20 +439,24 @@ Example:
   tidings node --tls-ca gateway-7/ca.pem --tls-cert gateway-7/node.pem --tls-key gateway-7/node.key")]
     Ca(CaArgs),
     /// Make a certificate for a node: OUT/node.pem, OUT/node.key and OUT/ca.pem
-    #[command(after_help = "Made again into the same directory, it renews the certificate: a running node takes it up within \
+    #[command(
+        after_help = "Made again into the same directory, it renews the certificate: a running node takes it up within \
 seconds, or on SIGHUP.
 
 Example:
-  tidings tls node --ca authority --name gateway-7 gateway-7")]
+  tidings tls node --ca authority --name gateway-7 gateway-7"
+    )]
     Node(NodeArgs),
     /// Replace the authority's key: the new certificate stands in ca.pem before the old one
-    #[command(after_help = "Then copy ca.pem to every node, make each a new certificate with `tidings tls node`, and when `tidings \
+    #[command(
+        after_help = "Then copy ca.pem to every node, make each a new certificate with `tidings tls node`, and when `tidings \
 secret status` shows that all present the new authority, drop the old one with --finish and copy ca.pem again. A node that was \
 away needs nothing before it may come back: what it does not know of the new authority, the old one vouches for.
 
 Example:
   tidings tls rotate authority
-  tidings tls rotate authority --finish")]
+  tidings tls rotate authority --finish"
+    )]
     Rotate(RotateCaArgs),
     /// Say of certificates whose they are, who has issued them, and until when they are valid
     #[command(after_help = "Example:\n  tidings tls show gateway-7/ca.pem gateway-7/node.pem")]

@@ -190,8 +190,15 @@ fn certificates(settings: &Settings) -> Result<Option<CertificateFiles>, Failure
         }
         (Some(ca), Some(cert), Some(key)) => Ok(Some(CertificateFiles { ca, cert, key })),
         (ca, cert, _) => {
-            let missing = if ca.is_none() { "tls_ca" } else if cert.is_none() { "tls_cert" } else { "tls_key" };
-            let problem = "is missing: with an authority of your own, --tls-ca, --tls-cert and --tls-key belong together";
+            let missing = if ca.is_none() {
+                "tls_ca"
+            } else if cert.is_none() {
+                "tls_cert"
+            } else {
+                "tls_key"
+            };
+            let problem =
+                "is missing: with an authority of your own, --tls-ca, --tls-cert and --tls-key belong together";
             Err(Failure::setting(missing, problem))
         }
     }
@@ -199,11 +206,7 @@ fn certificates(settings: &Settings) -> Result<Option<CertificateFiles>, Failure
 
 /// `--secret-file`, `TIDINGS_SECRET` or the data directory's; else none, unless there are others to join: theirs a new
 /// one can not be.
-fn known_secret(
-    file: Option<&Path>,
-    data_dir: Option<&Path>,
-    joins: bool,
-) -> Result<Option<(Keys, Origin)>, Failure> {
+fn known_secret(file: Option<&Path>, data_dir: Option<&Path>, joins: bool) -> Result<Option<(Keys, Origin)>, Failure> {
     if let Some(path) = file {
         return Ok(Some((secrets::read_secrets(path)?.into(), Origin::File(path.to_owned()))));
     }

@@ -117,7 +117,8 @@ pub(super) fn status(client: &Client, output: Output) -> Result<(), Failure> {
         return output.line(&shown.to_string());
     }
     let rows = seen.present().into_iter().map(|m| {
-        let (first, others) = m.keys.split_first().map_or((String::new(), &[][..]), |(first, rest)| (first.clone(), rest));
+        let (first, others) =
+            m.keys.split_first().map_or((String::new(), &[][..]), |(first, rest)| (first.clone(), rest));
         vec![printable(m.name.as_bytes()), m.id.clone(), m.state.clone(), first, others.join(" ")]
     });
     output.table(&["name", "id", "state", "presents", "also accepts"], rows)?;
@@ -157,7 +158,8 @@ impl Seen {
         let own = self.own().map(|member| member.keys.as_slice()).unwrap_or_default();
         let Some(first) = own.first() else { return String::new() };
         let newer = |member: &&Member| {
-            member.keys.iter().skip(1).any(|key| key == first) && member.keys.iter().all(|key| key == first || !own.contains(key))
+            member.keys.iter().skip(1).any(|key| key == first)
+                && member.keys.iter().all(|key| key == first || !own.contains(key))
         };
         let newer = self.members.iter().find(newer).and_then(|member| member.keys.first());
         newer.unwrap_or(first).clone()

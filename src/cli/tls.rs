@@ -79,7 +79,10 @@ pub(super) fn rotate(args: &RotateCaArgs, output: Output) -> Result<(), Failure>
     match (&known[..], args.finish) {
         ([old], false) => {
             let name = only_common_name(old).ok_or_else(|| {
-                Failure::failed(format!("{}: it was not made by \"tidings tls ca\"; renew it where it was", path.display()))
+                Failure::failed(format!(
+                    "{}: it was not made by \"tidings tls ca\"; renew it where it was",
+                    path.display()
+                ))
             })?;
             let issuer = Issuer::from_ca_cert_der(old, read_key(dir)?).map_err(|error| at(&path, error))?;
             let (key, params) = (new_key()?, authority(&name, args.days));

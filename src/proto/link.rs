@@ -174,13 +174,7 @@ impl Deferred {
 }
 
 impl Link {
-    pub(crate) fn new(
-        address: String,
-        dialed: bool,
-        identity: Option<ReplicaId>,
-        key: KeyId,
-        now: Instant,
-    ) -> Self {
+    pub(crate) fn new(address: String, dialed: bool, identity: Option<ReplicaId>, key: KeyId, now: Instant) -> Self {
         Self {
             role: Role::Active,
             up_at: now,

@@ -29,9 +29,9 @@ mod sessions;
 mod spread;
 mod view;
 
+use super::KeyId;
 use super::assembly::Assembly;
 use super::broadcast::Delivery;
-use super::KeyId;
 use super::codec;
 use super::config::NodeConfig;
 use super::dial::DialTable;

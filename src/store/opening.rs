@@ -10,8 +10,8 @@ use crate::runtime::clock::SystemClock;
 use crate::runtime::discovery::{Discovery, is_address};
 use crate::runtime::disk::Disk;
 use crate::runtime::driver;
-use crate::runtime::net::{CutSwitch, Endpoint, Identity, ResetKey, Transport};
 use crate::runtime::net::Keys;
+use crate::runtime::net::{CutSwitch, Endpoint, Identity, ResetKey, Transport};
 use crate::runtime::storage::{Directory, Keeper, Opened, Storage as _};
 use crate::{Config, Error, Profile, Storage};
 use rand::RngExt;
@@ -98,7 +98,8 @@ pub(super) fn identity(keys: &Keys, replica: ReplicaId) -> Result<Identity, Erro
     if let Keys::Certificates(certificates) = keys
         && let Some(named) = certificates.replica().filter(|named| *named != replica)
     {
-        let problem = format!("it is for replica {named}, and this is {replica}; give one without the name of a replica");
+        let problem =
+            format!("it is for replica {named}, and this is {replica}; give one without the name of a replica");
         return Err(Error::config("tls_cert", problem));
     }
     Identity::new(keys, replica).map_err(|error| Error::config(keys.setting(), error.to_string()))
@@ -131,7 +132,8 @@ fn reset_key(storage: &Storage) -> Result<ResetKey, Error> {
         Some(kept) => Ok(kept),
         None => {
             let key = ResetKey::random(&mut rand::rng());
-            write_private(&path, key.as_bytes()).map_err(|source| Error::Io { path: path.display().to_string(), source })?;
+            write_private(&path, key.as_bytes())
+                .map_err(|source| Error::Io { path: path.display().to_string(), source })?;
             Ok(key)
         }
     }

@@ -172,7 +172,16 @@ mod tests {
             for who in [0, 1] {
                 let (dialed, address) = (who == 0, format!("{}", 1 - who));
                 let identity = ReplicaId::from(2 - who as u128);
-                self.nodes[who].handle(now(self.ms), Input::Connected { link, address, dialed, identity });
+                self.nodes[who].handle(
+                    now(self.ms),
+                    Input::Connected {
+                        link,
+                        address,
+                        dialed,
+                        identity: Some(identity),
+                        key: crate::proto::KeyId::default(),
+                    },
+                );
             }
             self.deliver();
             self.run_for(2_000);

@@ -465,17 +465,18 @@ impl Node {
     /// The links that are up.
     pub fn links(&self) -> Vec<LinkInfo> {
         let up = self.links.iter().filter(|(_, state)| state.is_up());
-        up.filter_map(|(link, state)| Some((link, state, state.hello.as_ref()?))).map(|(link, state, hello)| LinkInfo {
-            link: *link,
-            id: hello.replica,
-            address: hello.address.clone(),
-            mode: state.mode(),
-            active: state.role == Role::Active,
-            lag: state.known.as_ref().map_or(0, |known| self.map.context().count_missing_from(known)),
-            last_heard: state.last_heard,
-            ledgers: [state.sent, state.received],
-        })
-        .collect()
+        up.filter_map(|(link, state)| Some((link, state, state.hello.as_ref()?)))
+            .map(|(link, state, hello)| LinkInfo {
+                link: *link,
+                id: hello.replica,
+                address: hello.address.clone(),
+                mode: state.mode(),
+                active: state.role == Role::Active,
+                lag: state.known.as_ref().map_or(0, |known| self.map.context().count_missing_from(known)),
+                last_heard: state.last_heard,
+                ledgers: [state.sent, state.received],
+            })
+            .collect()
     }
 }
 

@@ -122,7 +122,8 @@ fn certified(chain: Vec<CertificateDer<'static>>, key: &str) -> Result<Certified
     let no_key = "there is no private key in it: one begins with the line -----BEGIN PRIVATE KEY-----";
     let key = read.map_err(|_| Error::config(KEY, no_key))?;
     let usable = any_supported_type(&key);
-    let usable = usable.map_err(|_| Error::config(KEY, "its kind is not known here: give an Ed25519, ECDSA or RSA key"))?;
+    let usable =
+        usable.map_err(|_| Error::config(KEY, "its kind is not known here: give an Ed25519, ECDSA or RSA key"))?;
     let certified = CertifiedKey::new(chain, usable);
     let belongs = certified.keys_match();
     belongs.map_err(|_| Error::config(KEY, "it does not belong to the certificate of tls_cert"))?;
@@ -186,4 +187,77 @@ fn cluster_id(pem: &str, anchors: &[(TrustAnchor<'static>, KeyId)]) -> Result<[u
         return Err(Error::config(CA, problem));
     }
     Ok(cluster_of_authority(subject))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{
+        BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd,
+    };
+
+    /// An authority, and a certificate of it for a node, changed in some way: each as PEM, and the node's key.
+    fn made(name: &str, change: impl FnOnce(&mut CertificateParams)) -> [String; 3] {
+        let mut ca = CertificateParams::default();
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.distinguished_name.push(DnType::CommonName, name);
+        let (ca_key, key) = (KeyPair::generate().expect("a key"), KeyPair::generate().expect("a key"));
+        let authority = ca.self_signed(&ca_key).expect("a certificate").pem();
+        let mut params = CertificateParams::new([CLUSTER_NAME.to_owned()]).expect("a name");
+        change(&mut params);
+        let issued = params.signed_by(&key, &Issuer::from_params(&ca, &ca_key)).expect("a certificate");
+        [authority, issued.pem(), key.serialize_pem()]
+    }
+
+    fn read([ca, cert, key]: [String; 3]) -> Result<Certificates, Error> {
+        Certificates::from_pem(&ca, &cert, &key)
+    }
+
+    fn refusal(change: impl FnOnce(&mut CertificateParams)) -> String {
+        read(made("an authority", change)).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn what_a_certificate_lacks_is_said() {
+        assert_eq!(
+            refusal(|c| c.not_after = date_time_ymd(2020, 2, 3)),
+            "tls_cert: it expired on 2020-02-03 00:00 UTC; get a new one"
+        );
+        let early = refusal(|c| c.not_before = date_time_ymd(4000, 1, 1));
+        assert_eq!(early, "tls_cert: it is valid from 4000-01-01 00:00 UTC on: is this machine's clock right?");
+        let one_way = refusal(|c| c.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+        assert!(one_way.contains("both server and client authentication"), "{one_way}");
+        let names = |names: &[&str]| {
+            CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>()).expect("names")
+        };
+        let elsewhere = refusal(|c| *c = names(&["www.example.com"]));
+        assert!(elsewhere.contains("lacks the DNS name node.cluster.internal"), "{elsewhere}");
+        let replica = |number: u128| format!("{}.{CLUSTER_NAME}", ReplicaId::from(number));
+        let several = refusal(|c| *c = names(&[CLUSTER_NAME, &replica(1), &replica(2)]));
+        assert!(several.contains("several replicas"), "{several}");
+        let one = read(made("an authority", |c| *c = names(&[CLUSTER_NAME, &replica(1)]))).expect("for one replica");
+        assert_eq!(one.replica(), Some(ReplicaId::from(1)));
+        let ca = refusal(|c| c.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
+        assert!(ca.contains("the certificate of an authority"), "{ca}");
+    }
+
+    #[test]
+    fn the_cluster_is_that_of_the_authoritys_name_unless_a_line_says_another() {
+        let ours = |name: &str| made(name, |_| {});
+        let (one, renewed, other) = (ours("one"), ours("one"), ours("other"));
+        let id = |made: &[String; 3]| read(made.clone()).map(|read| read.cluster_id());
+        assert_eq!(id(&one).expect("ours"), id(&renewed).expect("of the same name"));
+        assert_ne!(id(&one).expect("ours"), id(&other).expect("of another name"));
+        let with = |ca: String| [ca, one[1].clone(), one[2].clone()];
+        let both = read(with(format!("{}{}", renewed[0], one[0]))).expect("two of one name");
+        assert_eq!((both.cluster_id(), both.key_ids().len()), (id(&one).expect("ours"), 2));
+        assert_eq!(both.key_ids()[0], read(one.clone()).expect("ours").key_ids()[0], "its own first");
+        let mixed = format!("{}{}", other[0], one[0]);
+        assert!(id(&with(mixed.clone())).expect_err("a guess").to_string().contains("a line \"cluster …\""));
+        let line = "cluster 000000000000000000000000000000ff\n";
+        assert_eq!(id(&with(format!("{line}{mixed}"))).expect("it is said")[15], 0xff);
+        for wrong in ["cluster ff\n", &line.repeat(2)] {
+            assert!(id(&with(format!("{wrong}{mixed}"))).is_err(), "{wrong}");
+        }
+    }
 }

@@ -10,7 +10,8 @@ use super::limit::LimitedSocket;
 use super::socket::CutSocket;
 use super::traffic::Traffic;
 use super::{
-    CLUSTER_NAME, CloseCode, CutSwitch, FRAME_BYTES_MAX, Identity, Ledger, LinkError, LinkFault, LinkLimits, Peer, Transport, Volume,
+    CLUSTER_NAME, CloseCode, CutSwitch, FRAME_BYTES_MAX, Identity, Ledger, LinkError, LinkFault, LinkLimits, Peer,
+    Transport, Volume,
 };
 use quinn::{AsyncUdpSocket, ConnectionError, Incoming, Runtime, TokioRuntime, VarInt};
 use std::collections::VecDeque;

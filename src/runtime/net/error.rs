@@ -17,7 +17,9 @@ pub struct LinkError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkFault {
     /// Its certificate comes from no authority that we know.
-    #[error("not of this cluster: its certificate was made with another secret than ours, or comes from another authority")]
+    #[error(
+        "not of this cluster: its certificate was made with another secret than ours, or comes from another authority"
+    )]
     OtherCluster,
     /// It offered no certificate at all.
     #[error("not of this cluster: it has no certificate")]

@@ -45,7 +45,9 @@ pub enum ParseSecretsError {
     #[error(transparent)]
     Secret(#[from] ParseSecretError),
     /// What follows the word is no id.
-    #[error("after the word \"cluster\" stands the cluster's id, 32 hexadecimal digits; \"tidings secret status\" shows it")]
+    #[error(
+        "after the word \"cluster\" stands the cluster's id, 32 hexadecimal digits; \"tidings secret status\" shows it"
+    )]
     Cluster,
     /// It would be a guess which of them was the first.
     #[error(
