@@ -38,7 +38,9 @@ impl Files {
         let directory = tempfile::tempdir().expect("a directory");
         let mut command = command(directory.path());
         command.args(["--in-memory", "--name", name, "--secret-file"]).arg(self.path(name));
-        join.iter().for_each(|node| drop(command.args(["--join", &node.quic])));
+        if let Some(node) = join {
+            command.args(["--join", &node.quic]);
+        }
         let log = File::create(directory.path().join("stderr")).expect("a file");
         Node::of(Process::start(command.env("RUST_LOG", "info").stderr(log)), directory)
     }

@@ -157,7 +157,9 @@ fn what_is_wrong_with_certificates_is_said_before_a_node_starts() {
     says(&|flags| flags[5] = b_key.clone(), &[&b_key, "does not belong to the certificate of", &a_cert]);
     says(&|flags| flags[1] = theirs.path("t/ca.pem"), &[&a_cert, "no authority of", "has issued it"]);
     says(&|flags| flags[3] = ours.path("a/ca.pem"), &["it does not belong to the certificate of"]);
-    says(&|flags| flags[5] = a_cert.clone(), &[&a_cert, "there is no private key in it"]);
+    fs::copy(&b_key, ours.path("no key")).expect("copied");
+    fs::write(ours.path("no key"), "open sesame").expect("written");
+    says(&|flags| flags[5] = ours.path("no key"), &["no key: there is no private key in it"]);
     says(&|flags| flags[3] = ours.path("a/node.key"), &["there is no certificate in it"]);
     says(&|flags| flags[1] = "none.pem".into(), &["none.pem: No such file", "tidings tls ca"]);
     let said = refused(&["--in-memory", "--tls-ca", "a", "--tls-cert", "b"], &[]);
