@@ -129,6 +129,9 @@ fn a_rotation_from_the_first_command_to_the_last() {
     eventually("a new node with the file as it is now takes part", || c.get("/v1/kv/after").status == 200);
 }
 
+/// What is said, and what is done to the file.
+type Case<'a> = (&'a str, &'a dyn Fn(&Path));
+
 #[test]
 fn a_file_that_cannot_be_used_changes_nothing_and_the_log_says_so() {
     let files = Files::new();
@@ -143,7 +146,7 @@ fn a_file_that_cannot_be_used_changes_nothing_and_the_log_says_so() {
         fs::set_permissions(files.path("a"), fs::Permissions::from_mode(0o644)).expect("chmod");
     };
     let another = |path: &Path| private(path, &stdout(&run(["secret", "new"])));
-    let cases: [(&str, &dyn Fn(&Path)); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("64 hexadecimal digits", &|path| private(path, "correct horse battery staple\n")),
         ("several secrets need a line", &|path| {
             private(path, &[stdout(&run(["secret", "new"])), stdout(&run(["secret", "new"]))].concat());
