@@ -8,8 +8,8 @@
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
 //! `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one, `node/feed.rs` what is noted for watchers,
 //! `node/broadcast.rs` messages, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for,
-//! `node/keys.rs` the replacement of keys, `node/http_view.rs` what clients see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/meters.rs` what
-//! is counted for people, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
+//! `node/http_view.rs` what they see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/meters.rs` what
+//! is counted for people, `node/keys.rs` the replacement of the cluster's keys, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
 mod broadcast;

@@ -10,8 +10,7 @@ use crate::runtime::clock::SystemClock;
 use crate::runtime::discovery::{Discovery, is_address};
 use crate::runtime::disk::Disk;
 use crate::runtime::driver;
-use crate::runtime::net::Keys;
-use crate::runtime::net::{CutSwitch, Endpoint, Identity, ResetKey, Transport};
+use crate::runtime::net::{CutSwitch, Endpoint, Identity, Keys, ResetKey, Transport};
 use crate::runtime::storage::{Directory, Keeper, Opened, Storage as _};
 use crate::{Config, Error, Profile, Storage};
 use rand::RngExt;
@@ -29,7 +28,7 @@ pub(super) async fn open(config: Config, progress: impl FnMut(u64, u64) + Send +
     let state = State::open(&config, progress).await?;
     let (replica, cluster) = (state.identity.replica, state.identity.cluster);
     let transport = transport(&config);
-    let identity = identity(&config.keys, replica)?.with_reset(reset_key(&config.storage)?);
+    let identity = identity(&config.keys, replica)?.with_reset(reset_key(&config.storage));
     let cut = CutSwitch::default();
     let cannot_listen = |source| Error::Listen { address: config.listen.to_string(), source };
     let endpoint = Endpoint::bind(config.listen, &identity, &transport, cut.clone()).map_err(cannot_listen)?;
@@ -123,20 +122,18 @@ pub(super) fn check_cluster(keys: &Keys, id: [u8; 16], what: &str) -> Result<(),
 }
 
 /// Peers that ask on a connection of the process before are told at once that it is no more. Without a disk nobody is known
-/// again anyway.
-fn reset_key(storage: &Storage) -> Result<ResetKey, Error> {
-    let Storage::Directory(directory) = storage else { return Ok(ResetKey::random(&mut rand::rng())) };
+/// again anyway; and where a disk takes no writes, they find out by its silence.
+fn reset_key(storage: &Storage) -> ResetKey {
+    let fresh = ResetKey::random(&mut rand::rng());
+    let Storage::Directory(directory) = storage else { return fresh };
     let path = directory.join("reset");
     let kept = std::fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok()).map(ResetKey::from_bytes);
-    match kept {
-        Some(kept) => Ok(kept),
-        None => {
-            let key = ResetKey::random(&mut rand::rng());
-            write_private(&path, key.as_bytes())
-                .map_err(|source| Error::Io { path: path.display().to_string(), source })?;
-            Ok(key)
+    kept.unwrap_or_else(|| {
+        if let Err(error) = write_private(&path, fresh.as_bytes()) {
+            tracing::debug!(%error, "the key of resets is not kept");
         }
-    }
+        fresh
+    })
 }
 
 /// One that is written in part only is replaced at the next start.

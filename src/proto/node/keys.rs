@@ -13,7 +13,8 @@ use crate::proto::membership::{self, MemberState};
 use crate::proto::time::{Instant, Now};
 use tracing::info;
 
-/// A peer has so many redials to prove itself anew: at the second of them it is dialled again, as a datagram may be lost.
+/// A peer has the time of so many redials to prove itself anew. In a quarter of it, it is dialled again: an attempt may be
+/// lost.
 const REDIALS: u32 = 8;
 
 /// A link that is to be replaced.
@@ -46,7 +47,7 @@ impl Node {
         self.settle();
     }
 
-    /// Whether another link was made with a key that this node would rather have seen than that of `state`.
+    /// How far the key of a link is from the one that this node presents: of two links the lower is the better one.
     pub(super) fn rank(&self, state: &Link) -> usize {
         self.config.keys.iter().position(|key| *key == state.key).unwrap_or(usize::MAX)
     }

@@ -225,9 +225,9 @@ impl Node {
         dialed && self.dials.targets.get(address).is_some_and(|target| target.lets_in)
     }
 
-    /// Of several links to one peer the one with the newest key stays, of these the one that the lower id dialled; a restarted peer's new link always does. If
-    /// it was no restart but a clone, the process whose link goes will come back, and `refuses_clone` finds it out. Whether
-    /// one of the others was active; `None` if one of them stays.
+    /// Of several links to one peer the one with the newest key stays, of these the one that the lower id dialled; a restarted
+    /// peer's new link always does. If it was no restart but a clone, the process whose link goes will come back, and
+    /// `refuses_clone` finds it out. Whether one of the others was active; `None` if one of them stays.
     fn wins_over_others(&mut self, link: LinkId, hello: &Hello) -> Option<bool> {
         let lower_dials = |state: &Link| state.dialed == (self.map.id() < hello.replica);
         let order = |state: &Link| (self.rank(state), !lower_dials(state));
@@ -484,7 +484,7 @@ impl Node {
 fn of_another_cluster(own: &[u8; 16]) -> String {
     let own = u128::from_be_bytes(*own);
     format!(
-        "it is of another cluster, though it holds our secret: beside a secret that was rotated there has to be the line \
-         \"cluster {own:032x}\", as \"tidings secret rotate\" writes it"
+        "it is of another cluster, though it holds a key of ours: beside a secret or authority that has replaced another \
+         there has to be the line \"cluster {own:032x}\""
     )
 }
