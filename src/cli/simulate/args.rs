@@ -4,10 +4,13 @@ use crate::cli::rate::Rate;
 use crate::cli::settings::ProfileName;
 use crate::crdt::ReplicaId;
 use crate::proto::config::NodeConfig;
-use crate::simulate::{Crash, Joins, Network, Partition, Plan, Settings, Writers};
+use crate::simulate::{Crash, Joins, Network, Partition, Plan, Random, Settings, Writers};
 use clap::Args;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+/// A node that has lost power is back within so many seconds.
+const RESTART_S_MAX: f64 = 10.0;
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -19,6 +22,7 @@ Examples:
   tidings simulate --nodes 200
   tidings simulate --nodes 50 --loss 5% --latency 300 --upload 8k --profile metered
   tidings simulate --nodes 30 --partition 50%@2..8 --crash 10%@5+3 --disks --plot curve.svg
+  tidings simulate --nodes 6 --disks --seconds 28800 --writes-per-second 0.1 --restarts-per-second 0.05 --quiet 86400
 
 Exit codes: 0 they agree, 1 they do not, 2 bad usage."
 )]
@@ -80,12 +84,18 @@ pub(in crate::cli) struct SimulateArgs {
     /// So many connections are lost each second
     #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = rate)]
     resets_per_second: f64,
+    /// So many nodes lose power each second, and start again within ten seconds
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = rate)]
+    restarts_per_second: f64,
     /// How long they may take to come together before the writes
     #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
     gather: f64,
     /// How long they may take to agree at the end
     #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
     patience: f64,
+    /// When they agree nothing happens for so long, and what they say meanwhile is counted
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = seconds)]
+    quiet: f64,
     /// Decides everything that is drawn
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(super) seed: u64,
@@ -123,7 +133,9 @@ impl SimulateArgs {
             partition: self.partition.map(|partition| Partition { one_way: self.one_way, ..partition.0 }),
             crash: self.crash.map(|crash| crash.0),
             resets_per_second: self.resets_per_second,
+            random: Random { crashes: self.restarts_per_second, back_after_s: RESTART_S_MAX, ..Random::default() },
             patience_s: self.patience,
+            quiet_s: self.quiet,
             ..Plan::default()
         }
     }
