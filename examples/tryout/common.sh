@@ -23,10 +23,10 @@ patience=${PATIENCE:-40}
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidings-tryout.XXXXXX")
 "$tidings" secret new >"$work/secret"
 chmod 600 "$work/secret"
-data=$work   # where their data directories are
-settings=()  # flags of all nodes
-under=()     # what they are started with, as `faketime`
-join=""      # whom the next ones join beside those that run
+data=$work        # where their data directories are
+settings=()       # flags of all nodes
+under=()          # what they are started with
+address=127.0.0.1 # where they hear each other
 declare -A pid http quic
 steps=0
 
@@ -87,9 +87,10 @@ keep() {
 start() {
     local name=$1 others
     shift
-    others=$(IFS=,; echo "${quic[*]}${join:+,$join}")
-    launch "$name" node --name "$name" --listen 127.0.0.1:0 --http 127.0.0.1:0 --data-dir "$data/$name" \
-        --secret-file "$work/secret" ${others:+--join "${others#,}"} ${settings[@]+"${settings[@]}"} "$@"
+    others=$(IFS=,; echo "${quic[*]}")
+    [[ " $* " == *" --in-memory "* ]] || set -- --data-dir "$data/$name" "$@"
+    launch "$name" node --name "$name" --listen "$address:0" --http 127.0.0.1:0 \
+        --secret-file "$work/secret" ${others:+--join "$others"} ${settings[@]+"${settings[@]}"} "$@"
     read -r _ http[$name] _ quic[$name] <"$work/$name.out"
 }
 
@@ -136,13 +137,13 @@ on() {
     at "$@" | sed 's/^/     /'
 }
 
-# page NAME PATH: what GET answers.
+# page NAME PATH [METHOD]: what it answers.
 page() {
-    local address=${http[$1]#http://}
+    local server=${http[$1]#http://}
     {
-        printf 'GET %s HTTP/1.0\r\nHost: %s\r\n\r\n' "$2" "$address" >&3
+        printf '%s %s HTTP/1.0\r\nHost: %s\r\nContent-Length: 0\r\n\r\n' "${3:-GET}" "$2" "$server" >&3
         sed '1,/^\r$/d' <&3
-    } 3<>"/dev/tcp/${address%:*}/${address##*:}"
+    } 3<>"/dev/tcp/${server%:*}/${server##*:}"
 }
 
 # figure NAME METRIC: the sum of its samples, of those with these labels if METRIC goes on with `{label="…`.
@@ -159,12 +160,16 @@ lacks() {
     at "$1" get "$2" >/dev/null 2>&1 || code=$?
     ((code == 3))
 }
-# is NAME METRIC COMPARISON NUMBER, as: is node1 tidings_keys -eq 5
-is() { awk -v left="$(figure "$1" "$2")" -v how="$3" -v right="$4" 'BEGIN {
-    split("-eq -lt -le -gt -ge", known)
-    truth["-eq"] = left == right; truth["-lt"] = left < right; truth["-le"] = left <= right
-    truth["-gt"] = left > right; truth["-ge"] = left >= right
-    exit !truth[how] }' how="$3"; }
+# is NAME METRIC COMPARISON NUMBER, as: is node1 tidings_keys == 5
+is() { awk "BEGIN { exit !($(figure "$1" "$2") $3 $4) }"; }
+# simulate FLAG…: its table, shown and kept in $work/simulated
+simulate() {
+    printf '     $ tidings simulate'
+    printf ' %s' "$@"
+    echo
+    "$tidings" simulate "$@" >"$work/simulated" 2>&1 || different "$(tail -n 1 "$work/simulated")"
+    sed 's/^/     /' "$work/simulated"
+}
 # everywhere COMMAND ARGUMENTS…: COMMAND NAME ARGUMENTS… of every node that runs
 everywhere() {
     local name
@@ -172,7 +177,8 @@ everywhere() {
 }
 # All that run hold the same, and nothing is on its way.
 agree() {
-    local name
-    [[ $(for name in "${!http[@]}"; do at "$name" status --json; done |
-        sed -n 's/.*\("audit":{[^}]*}\).*\("pending":[0-9]*\).*/\1 \2/p' | sort -u) == '"audit":'*'"pending":0' ]]
+    local name sums
+    sums=$(for name in "${!http[@]}"; do at "$name" status --json; done |
+        sed -n 's/.*\("audit":{[^}]*}\).*\("pending":[0-9]*\).*/\1 \2/p')
+    (($(wc -l <<<"$sums") == ${#http[@]} && $(sort -u <<<"$sums" | wc -l) == 1)) && [[ $sums == *'"pending":0' ]]
 }

@@ -14,10 +14,10 @@ has_told() { (($(told "$1" "$2") == $3)); }
 
 step "Two nodes, each watched; a key that lives for two seconds."
 start node1 && start node2
-see "they are linked" everywhere is tidings_links -eq 1
+see "they are linked" everywhere is tidings_links == 1
 watch node1 watched1
 watch node2 watched2
-see "both are watched" everywhere is tidings_watchers -eq 1
+see "both are watched" everywhere is tidings_watchers == 1
 on node1 put tea hot --ttl 2s
 see "both watchers are told of it" has_told watched1 '"put"' 1
 see "(node2)" has_told watched2 '"put"' 1

@@ -23,7 +23,7 @@ on node3 delete pot
 on node3 put kettle "of today"
 on node3 put cup "of today"
 see "all three have that" everywhere shows cup "of today"
-see "nobody remembers the delete" everywhere is tidings_tombstones -eq 0
+see "nobody remembers the delete" everywhere is tidings_tombstones == 0
 end KILL node3
 rm -r "$work/node3"
 
@@ -33,7 +33,7 @@ start node3
 refused() { grep -q "a peer knows writes of this replica that are not here" "$work/node3.log"; }
 see "the others refuse it: it would use its numbers for other writes" refused
 grep -h "ERROR" "$work/node3.log" | head -n 1 | sed 's/^[^ ]* */     /'
-see "it has no link" is node3 tidings_links -eq 0
+see "it has no link" is node3 tidings_links == 0
 see "nothing of it reaches the others" shows node1 kettle "of today"
 end KILL node3
 rm -r "$work/node3"
@@ -45,7 +45,7 @@ see "it has what was written since, its own writes too" shows node3 kettle "of t
 see "(cup)" shows node3 cup "of today"
 see "what was deleted since stays deleted" everywhere lacks pot
 see "all three hold the same" agree
-see "there are three alive members" everywhere is 'tidings_members{state="alive"' -eq 3
+see "there are three alive members" everywhere is 'tidings_members{state="alive"' == 3
 on node3 put cup full
 see "its writes are taken" everywhere shows cup full
 keep 2 "what was deleted stays deleted" everywhere lacks pot
