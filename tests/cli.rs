@@ -18,6 +18,8 @@ mod cli {
     #[cfg(target_os = "linux")]
     mod terminal;
     mod transfer;
+    #[cfg(target_os = "linux")]
+    mod tryout;
     mod usage;
 }
 
