@@ -23,6 +23,7 @@ patience=${PATIENCE:-40}
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidings-tryout.XXXXXX")
 "$tidings" secret new >"$work/secret"
 chmod 600 "$work/secret"
+secret=$work/secret
 data=$work        # where their data directories are
 settings=()       # flags of all nodes
 under=()          # what they are started with
@@ -90,7 +91,7 @@ start() {
     others=$(IFS=,; echo "${quic[*]}")
     [[ " $* " == *" --in-memory "* ]] || set -- --data-dir "$data/$name" "$@"
     launch "$name" node --name "$name" --listen "$address:0" --http 127.0.0.1:0 \
-        --secret-file "$work/secret" ${others:+--join "$others"} ${settings[@]+"${settings[@]}"} "$@"
+        --secret-file "$secret" ${others:+--join "$others"} ${settings[@]+"${settings[@]}"} "$@"
     read -r _ http[$name] _ quic[$name] <"$work/$name.out"
 }
 
