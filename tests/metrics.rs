@@ -64,13 +64,17 @@ impl Told {
 
     /// The sum of all samples with that name and these labels.
     fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        self.find(name, labels).unwrap_or_else(|| panic!("there is no {name} {labels:?}"))
+    }
+
+    /// As [`Self::sum`], if there is any.
+    fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let has = |sample: &&Sample| {
             sample.name == name && labels.iter().all(|(l, v)| sample.labels.get(*l).is_some_and(|is| is == v))
         };
         let found: Vec<f64> = self.samples.iter().filter(has).map(|sample| sample.value).collect();
-        assert!(!found.is_empty(), "there is no {name} {labels:?}");
         self.looked_at.borrow_mut().insert(self.family(name));
-        found.iter().sum()
+        (!found.is_empty()).then(|| found.iter().sum())
     }
 }
 
@@ -148,8 +152,11 @@ impl Loaded {
         self.each(name, labels, value..=value);
     }
 
+    /// Of those that have it: labels of requests come with the first one.
     fn all(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.told.iter().map(|told| told.sum(name, labels)).sum()
+        let found: Vec<f64> = self.told.iter().filter_map(|told| told.find(name, labels)).collect();
+        assert!(!found.is_empty(), "there is no {name} {labels:?}");
+        found.iter().sum()
     }
 
     /// Of all nodes together.
@@ -201,8 +208,8 @@ impl Loaded {
         self.sum("tidings_push_delay_seconds_count", &[], 1.0..=2.0 * (self.writes + NODES * RECORDS_MAX));
         self.each("tidings_link_rtt_seconds", &[], 1e-6..=5.0);
         for told in &self.told {
-            let [up, lost, links] = ["tidings_links_up_total", "tidings_links_lost_total", "tidings_links"]
-                .map(|name| told.sum(name, &[]));
+            let [up, lost, links] =
+                ["tidings_links_up_total", "tidings_links_lost_total", "tidings_links"].map(|name| told.sum(name, &[]));
             assert_eq!(up - lost, links, "what came up and is not lost is there");
         }
         for clean in ["tidings_links_broken_total", "tidings_links_slow_total"] {
@@ -214,7 +221,7 @@ impl Loaded {
         self.sum("tidings_connections_refused_total", &[], 0.0..=dials);
     }
 
-    /// What one has sent another has received, but for what is on its way now.
+    /// What one has sent another has received, but for what is on its way, and for keep-alives between two answers.
     fn traffic(&self) {
         let both = |name: &str, purpose: &[(&'static str, &'static str)]| {
             ["sent", "received"].map(|direction| self.all(name, &[&[("direction", direction)], purpose].concat()))
@@ -229,7 +236,10 @@ impl Loaded {
         let [values, _] = both("tidings_link_bytes_total", &[("purpose", "values")]);
         assert!((2.0 * self.writes..=2.0 * 2.0 * 90.0 * self.writes).contains(&values), "{values} of {}", self.writes);
         let [sent, received] = both("tidings_datagrams_total", &[]);
-        assert!(received <= sent && received >= 0.9 * sent - 10.0, "{sent} datagrams sent, {received} received");
+        assert!(
+            (0.9 * sent - 20.0..=1.02 * sent + 20.0).contains(&received),
+            "{sent} datagrams sent, {received} received"
+        );
     }
 
     fn syncs(&self) {
@@ -274,11 +284,13 @@ impl Loaded {
             let requests = told.sum("tidings_http_requests_total", &PUT[..1]);
             assert_eq!(told.sum("tidings_http_request_seconds_count", &PUT[..1]), requests);
         }
-        for (name, at_first) in [("tidings_watchers", 1.0), ("tidings_listeners", 1.0), ("tidings_resyncs_total", 0.0)] {
+        for (name, at_first) in [("tidings_watchers", 1.0), ("tidings_listeners", 1.0), ("tidings_resyncs_total", 0.0)]
+        {
             self.sum(name, &[], at_first..=at_first);
         }
         // Each key was written once and one was deleted, and the message: told to the two who follow the first node.
-        assert_eq!(self.told[0].sum("tidings_told_total", &[]), self.writes + 2.0);
+        let told: Vec<f64> = self.told.iter().map(|told| told.sum("tidings_told_total", &[])).collect();
+        assert_eq!(told, [self.writes + 2.0, 0.0, 0.0]);
         self.is("tidings_messages_total", &[], 1.0);
     }
 
@@ -325,7 +337,10 @@ fn loaded(nodes: &[Node], started: Instant) -> Loaded {
         let same = |name: &str| told.iter().map(|told| told.sum(name, &[]) as u64).collect::<BTreeSet<_>>().len() == 1;
         let is_told = told[0].sum("tidings_told_total", &[]) == told_to_followers;
         let lag = told.iter().map(|told| told.sum("tidings_lag_dots", &[])).sum::<f64>();
-        is_told && lag == 0.0 && same("tidings_keys") && told.iter().all(|told| told.sum("tidings_tombstones", &[]) == 1.0)
+        is_told
+            && lag == 0.0
+            && same("tidings_keys")
+            && told.iter().all(|told| told.sum("tidings_tombstones", &[]) == 1.0)
     });
     let items = |path: &str| nodes[0].get(path).json()["items"].as_array().expect("a list").len() as f64;
     let (keys, records) = (items("/v1/kv?limit=1000"), items("/v1/sys?limit=1000"));

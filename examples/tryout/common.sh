@@ -40,7 +40,7 @@ clean_up() {
     fi
     ((${#pid[@]} == 0)) || kill -KILL "${pid[@]}" 2>/dev/null || true
     at_the_end
-    rm -rf "$work"
+    rm -rf "$work" || true
     exit "$status"
 }
 at_the_end() { :; } # for a script that has more to clean up
@@ -132,8 +132,11 @@ at() { "$tidings" "${@:2}" --http "${http[$1]}"; }
 
 # on NAME COMMAND…: the same, shown as one would type it.
 on() {
+    local word
     printf '     %s$ tidings' "$1"
-    printf ' %s' "${@:2}"
+    for word in "${@:2}"; do
+        [[ $word == *" "* ]] && printf " '%s'" "$word" || printf ' %s' "$word"
+    done
     echo
     at "$@" | sed 's/^/     /'
 }
@@ -162,7 +165,10 @@ lacks() {
     ((code == 3))
 }
 # is NAME METRIC COMPARISON NUMBER, as: is node1 tidings_keys == 5
-is() { awk "BEGIN { exit !($(figure "$1" "$2") $3 $4) }"; }
+is() {
+    local value
+    value=$(figure "$1" "$2" 2>/dev/null) && awk "BEGIN { exit !($value $3 $4) }"
+}
 # simulate FLAG…: its table, shown and kept in $work/simulated
 simulate() {
     printf '     $ tidings simulate'
@@ -176,9 +182,10 @@ everywhere() {
     local name
     for name in "${!http[@]}"; do "$1" "$name" "${@:2}" || return 1; done
 }
-# All that run hold the same, and nothing is on its way.
+# All that run hold the same, nothing is on its way, and nobody had to mend what must not be: equal contexts with unequal states.
 agree() {
     local name sums
+    everywhere is tidings_defects_total == 0 || return 1
     sums=$(for name in "${!http[@]}"; do at "$name" status --json; done |
         sed -n 's/.*\("audit":{[^}]*}\).*\("pending":[0-9]*\).*/\1 \2/p')
     (($(wc -l <<<"$sums") == ${#http[@]} && $(sort -u <<<"$sums" | wc -l) == 1)) && [[ $sums == *'"pending":0' ]]

@@ -27,6 +27,7 @@ step "It meets the others."
 resume node1 node2
 see "the key is gone at node3 too" lacks node3 kettle
 see "all three hold the same" agree
+see "by the rules, not by the repair of what must not be (tidings_defects_total 0)" everywhere is tidings_defects_total == 0
 keep 3 "it stays gone, everywhere" everywhere lacks kettle
 see "node3 found out by a catch-up, which compares live writes, not deletes" \
     is node3 'tidings_syncs_total{kind="catch_up",result="finished"' ">=" 1

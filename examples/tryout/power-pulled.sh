@@ -19,14 +19,15 @@ write_at() {
 }
 write_for() {
     local name
-    for name in "${!http[@]}"; do write_at "$name" "$1" "${http[$name]}" & disown; done
+    for name in "${!http[@]}"; do write_at "$name" "$1" "${http[$name]}" >/dev/null 2>&1 & done
     sleep "$2"
 }
 keys_at() { at "$1" export 2>/dev/null | sed -n 's/^{"key":"\([^"]*\)".*/\1/p' | sort; }
 has_all() { [[ -z $(comm -23 <(sort "$work/acknowledged") <(keys_at "$1")) ]]; }
 check() {
     start node1 && start node2 && start node3
-    sleep 0.5 # a put that was under way when its node went
+    wait # for puts that were under way when their nodes went
+    [[ -s $work/acknowledged ]] || different "no write was acknowledged: too few to tell"
     see "all $(wc -l <"$work/acknowledged") acknowledged writes are at all three nodes" everywhere has_all
     see "all three hold the same" agree
     see "no number was used twice: nobody refuses anybody" everywhere is tidings_links_broken_total == 0

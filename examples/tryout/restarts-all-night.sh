@@ -23,8 +23,8 @@ note "12 restarts, 12 writes"
 see "all three hold the same" agree
 all_written() { [[ $(at "$1" export 2>/dev/null | wc -l) == 12 ]]; }
 see "every write is everywhere" everywhere all_written
-see "there are three members, all of them alive" everywhere is tidings_members == 3
-see "(alive)" everywhere is 'tidings_members{state="alive"' == 3
+three_alive() { is "$1" tidings_members == 3 && is "$1" 'tidings_members{state="alive"' == 3; }
+see "there are three members, all of them alive" everywhere three_alive
 see "and three replicas: each is still the one it was" everywhere is tidings_context_replicas == 3
 see "with two links each" everywhere is tidings_links == 2
 see "the state of each takes less than a megabyte on disk" everywhere is tidings_store_bytes "<" 1000000

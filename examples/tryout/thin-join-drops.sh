@@ -45,7 +45,7 @@ address=127.0.0.2
 start source --upload-limit 8k
 address=127.0.0.3
 start thin
-while :; do sleep "$UP"; drop; sleep "$DOWN"; mend; done &
+while :; do sleep "$UP"; drop; sleep "$DOWN"; mend; done >"$work/drops.log" 2>&1 &
 pid[drops]=$!
 disown
 had=0 drops=0

@@ -41,8 +41,8 @@ rm -r "$work/node3"
 step "The right way: the checkpoint is restored, as a new replica."
 "$tidings" restore "$work/backup" --data-dir "$work/node3" | sed "s|$work/||g; s/^/     /"
 start node3
-see "it has what was written since, its own writes too" shows node3 kettle "of today"
-see "(cup)" shows node3 cup "of today"
+up_to_date() { shows node3 kettle "of today" && shows node3 cup "of today"; }
+see "it has what was written since, its own writes too" up_to_date
 see "what was deleted since stays deleted" everywhere lacks pot
 see "all three hold the same" agree
 see "there are three alive members" everywhere is 'tidings_members{state="alive"' == 3
