@@ -6,7 +6,7 @@ mod overlay;
 use crate::Error;
 use crate::proto::membership::ViewConfig;
 use crate::runtime::discovery::{Resolver, SystemResolver};
-use crate::runtime::net::{Secret, Transport, UploadLimits};
+use crate::runtime::net::{Certificates, Keys, Secret, Secrets, Transport, UploadLimits};
 pub(crate) use overlay::OverlayConfig;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -81,7 +81,7 @@ pub struct Config {
     pub(crate) join: Vec<String>,
     pub(crate) lookup_every: Option<Duration>,
     pub(crate) resolver: Arc<dyn Resolver>,
-    pub(crate) secret: Secret,
+    pub(crate) keys: Keys,
     pub(crate) key_bytes_max: usize,
     pub(crate) value_bytes_max: usize,
     pub(crate) clock_drift: Duration,
@@ -108,7 +108,7 @@ pub struct ConfigBuilder {
     http: Option<String>,
     join: Vec<String>,
     lookup_every: Option<Duration>,
-    secret: Option<Secret>,
+    keys: Option<Keys>,
     key_bytes_max: usize,
     value_bytes_max: usize,
     clock_drift: Duration,
@@ -150,7 +150,7 @@ impl Config {
     /// No upload may be limited to fewer bytes a second: one datagram of a handshake would take longer than a second.
     pub const UPLOAD_LIMIT_FLOOR: u64 = 1_000;
 
-    /// Settings with their defaults; [`secret`](ConfigBuilder::secret) and one of [`data_dir`](ConfigBuilder::data_dir)
+    /// Settings with their defaults; [`secret`](ConfigBuilder::secret) (or what stands for it) and one of [`data_dir`](ConfigBuilder::data_dir)
     /// and [`in_memory`](ConfigBuilder::in_memory) have none and must be given.
     pub fn builder() -> ConfigBuilder {
         ConfigBuilder {
@@ -161,7 +161,7 @@ impl Config {
             http: None,
             join: Vec::new(),
             lookup_every: None,
-            secret: None,
+            keys: None,
             key_bytes_max: 1_024,
             value_bytes_max: 1024 * 1024,
             clock_drift: Duration::from_secs(60),
@@ -232,8 +232,24 @@ impl ConfigBuilder {
     }
 
     /// The cluster's secret: only nodes with the same one talk to each other.
-    pub fn secret(mut self, secret: Secret) -> Self {
-        self.secret = Some(secret);
+    pub fn secret(self, secret: Secret) -> Self {
+        self.keys(secret)
+    }
+
+    /// The same while it is being replaced: nodes talk to each other that have one of them in common.
+    pub fn secrets(self, secrets: Secrets) -> Self {
+        self.keys(secrets)
+    }
+
+    /// Instead of a secret, a certificate of the users' own authority: nodes talk to each other whose certificates one of the
+    /// other's authorities has issued.
+    pub fn certificates(self, certificates: Certificates) -> Self {
+        self.keys(certificates)
+    }
+
+    /// Whichever of these it is; [`Store::rekey`](crate::Store::rekey) changes them while the node runs.
+    pub fn keys(mut self, keys: impl Into<Keys>) -> Self {
+        self.keys = Some(keys.into());
         self
     }
 
@@ -370,7 +386,8 @@ impl ConfigBuilder {
     ///
     /// [`Error::InvalidConfig`] names the first setting that cannot work, and what would.
     pub fn build(self) -> Result<Config, Error> {
-        let secret = self.secret.ok_or_else(|| Error::config("secret", "a store needs its cluster's secret"))?;
+        let no_keys = "a store needs its cluster's secret, or a certificate of the cluster's authority";
+        let keys = self.keys.ok_or_else(|| Error::config("secret", no_keys))?;
         let storage = self.storage.ok_or_else(|| {
             Error::config("data_dir", "say where the state is kept: in a directory, or in memory only")
         })?;
@@ -401,7 +418,7 @@ impl ConfigBuilder {
             join: self.join,
             lookup_every: self.lookup_every,
             resolver: Arc::new(SystemResolver),
-            secret,
+            keys,
             key_bytes_max: self.key_bytes_max,
             value_bytes_max: self.value_bytes_max,
             clock_drift: self.clock_drift,

@@ -102,9 +102,11 @@ pub use error::Error;
 #[cfg(feature = "net")]
 pub use event_types::{Event, Heard, Missed};
 #[cfg(feature = "net")]
+pub use proto::KeyId;
+#[cfg(feature = "net")]
 pub use proto::membership::{Keep, MemberState, Propagate, Select, ViewConfig};
 #[cfg(feature = "net")]
-pub use runtime::net::{CutSwitch, ParseSecretError, Secret};
+pub use runtime::net::{Certificates, CutSwitch, Keys, ParseSecretError, ParseSecretsError, Secret, Secrets};
 #[cfg(feature = "net")]
 pub use runtime::storage::checkpoint::{Checkpoint, DamagedPart, Restored, Verified, VerifiedKind};
 #[cfg(feature = "net")]

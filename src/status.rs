@@ -12,6 +12,8 @@ pub struct Status {
     pub id: String,
     /// The node's name.
     pub name: String,
+    /// The id of its cluster, 32 hexadecimal digits: as public as the names of its keys.
+    pub cluster: String,
     /// Keys with a live value, of users and of the cluster.
     pub keys: u64,
     /// Deletes still remembered.

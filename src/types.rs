@@ -1,6 +1,7 @@
 //! What goes into a store's calls and comes out of them. Not responsible for doing anything with it.
 
 use crate::crdt::{Dot, ReplicaId, Session, Timestamp};
+use crate::proto::KeyId;
 use crate::proto::membership::MemberState;
 use bytes::Bytes;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -125,6 +126,8 @@ pub struct Member {
     pub protocol: u16,
     /// Grows whenever it takes back what others said of it.
     pub incarnation: u64,
+    /// The names of the cluster's keys that it holds: the one that it presents first, then those that it accepts too.
+    pub keys: Vec<KeyId>,
     /// What is believed of it.
     pub state: MemberState,
     /// Whether it is this node.

@@ -12,11 +12,14 @@ mod cli {
     mod logs;
     mod mistakes;
     mod node;
+    #[cfg(unix)]
+    mod rotation;
     mod settings;
     mod shell;
     mod simulate;
     #[cfg(target_os = "linux")]
     mod terminal;
+    mod tls;
     mod transfer;
     #[cfg(target_os = "linux")]
     mod tryout;

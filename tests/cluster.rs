@@ -7,6 +7,8 @@ mod common;
 mod dice;
 #[path = "cluster/kept.rs"]
 mod kept;
+#[path = "cluster/keys.rs"]
+mod keys;
 #[path = "cluster/mallory.rs"]
 mod mallory;
 #[path = "cluster/poison.rs"]

@@ -109,9 +109,12 @@ Example:
     Load(LoadArgs),
     /// Run a cluster that does not exist yet, on a network like yours, in virtual time
     Simulate(Box<SimulateArgs>),
-    /// Make keys of a cluster
+    /// Make, replace and follow the secret of a cluster
     #[command(subcommand)]
     Secret(SecretCommand),
+    /// Make and show certificates, for clusters with an authority of their own instead of a secret
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Check and show the settings of a node without starting it
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -388,6 +391,119 @@ Example:
   (umask 077; tidings secret new > cluster.secret)
   tidings node --secret-file cluster.secret")]
     New,
+    /// Replace the secret, without downtime: a new one is accepted beside the old one, until that is dropped
+    #[command(
+        after_help = "It changes FILE alone. First it puts a new secret before the old one: who has the file then shows the \
+new one to all who know it, the old one to who does not, and accepts both. Copy the file to every node; each takes it up within \
+seconds, or on SIGHUP, and no link is lost. A node that is away meanwhile gets in with the old one, whenever it comes. `tidings \
+secret status` shows who has not got the new one. When all have, --finish drops the old one; copy the file once more: who has only \
+the old one is then kept out. There is no deadline for any of it.
+
+Examples:
+  tidings secret rotate --secret-file cluster.secret
+  tidings secret status --http 10.0.0.1:7480
+  tidings secret rotate --secret-file cluster.secret --finish --http 10.0.0.1:7480
+
+Exit codes: 0 done, 1 refused (some members lack the new one: they are named), 2 bad usage."
+    )]
+    Rotate(At<RotateArgs>),
+    /// Show which member holds which secrets, or certificates of which authorities
+    #[command(after_help = "Keys are told by their names, 16 hexadecimal digits, which anybody may know.
+
+Example:
+  tidings secret status --http 10.0.0.1:7480")]
+    Status(ClientArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RotateArgs {
+    /// The secret file [default: the one in ./tidings-data]
+    #[arg(long, value_name = "FILE", env = "TIDINGS_SECRET_FILE")]
+    pub(super) secret_file: Option<PathBuf>,
+    /// Drop the old one, if the node at --http knows no member that lacks the new one
+    #[arg(long)]
+    pub(super) finish: bool,
+    /// Drop it whoever lacks the new one: such a node is kept out until it has the file
+    #[arg(long, requires = "finish")]
+    pub(super) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TlsCommand {
+    /// Make an authority: DIR/ca.pem, and DIR/ca.key, which stays there
+    #[command(after_help = "Who has ca.key can make nodes of the cluster: keep it off the nodes.
+
+Example:
+  tidings tls ca authority
+  tidings tls node --ca authority --name gateway-7 gateway-7
+  tidings node --tls-ca gateway-7/ca.pem --tls-cert gateway-7/node.pem --tls-key gateway-7/node.key")]
+    Ca(CaArgs),
+    /// Make a certificate for a node: OUT/node.pem, OUT/node.key and OUT/ca.pem
+    #[command(
+        after_help = "Made again into the same directory, it renews the certificate: a running node takes it up within \
+seconds, or on SIGHUP.
+
+Example:
+  tidings tls node --ca authority --name gateway-7 gateway-7"
+    )]
+    Node(NodeArgs),
+    /// Replace the authority's key: the new certificate stands in ca.pem before the old one
+    #[command(
+        after_help = "Then copy ca.pem to every node, make each a new certificate with `tidings tls node`, and when `tidings \
+secret status` shows that all present the new authority, drop the old one with --finish and copy ca.pem again. A node that was \
+away needs nothing before it may come back: what it does not know of the new authority, the old one vouches for.
+
+Example:
+  tidings tls rotate authority
+  tidings tls rotate authority --finish"
+    )]
+    Rotate(RotateCaArgs),
+    /// Say of certificates whose they are, who has issued them, and until when they are valid
+    #[command(after_help = "Example:\n  tidings tls show gateway-7/ca.pem gateway-7/node.pem")]
+    Show(ShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CaArgs {
+    /// The directory, to be made; it may be there if it holds no authority
+    pub(super) dir: PathBuf,
+    /// How long its certificate is valid
+    #[arg(long, value_name = "N", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(super) days: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct NodeArgs {
+    /// Where `tidings tls ca` has made the authority
+    #[arg(long, value_name = "DIR")]
+    pub(super) ca: PathBuf,
+    /// What people call the node; it stands in the certificate
+    #[arg(long)]
+    pub(super) name: String,
+    /// How long it is valid
+    #[arg(long, value_name = "N", default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(super) days: u32,
+    /// The directory for the files, to be made if it is not there
+    pub(super) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RotateCaArgs {
+    /// Where `tidings tls ca` has made the authority
+    pub(super) dir: PathBuf,
+    /// Drop the old one
+    #[arg(long)]
+    pub(super) finish: bool,
+    /// How long the new one's certificate is valid
+    #[arg(long, value_name = "N", default_value_t = 3650, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub(super) days: u32,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Files of certificates (PEM)
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -16,25 +16,30 @@ pub(super) fn members(client: &Client, output: Output) -> Result<(), Failure> {
     let members = client.parse::<Members>(text.as_bytes())?.members;
     let rows = members.into_iter().map(|m| {
         let contact = if m.is_self { "this node".to_owned() } else { ago(m.last_contact_ms) };
-        vec![printable(m.name.as_bytes()), m.id, m.state, m.addresses.join(" "), m.http.unwrap_or_default(), contact]
+        let (addresses, http) = (m.addresses.join(" "), m.http.unwrap_or_default());
+        let key = m.keys.into_iter().next().unwrap_or_default();
+        vec![printable(m.name.as_bytes()), m.id, m.state, addresses, http, key, contact]
     });
-    output.table(&["name", "id", "state", "quic", "http", "last contact"], rows)
+    output.table(&["name", "id", "state", "quic", "http", "key", "last contact"], rows)
 }
 
 #[derive(Deserialize)]
-struct Members {
-    members: Vec<Member>,
+pub(super) struct Members {
+    pub(super) members: Vec<Member>,
 }
 
 #[derive(Deserialize)]
-struct Member {
-    id: String,
-    name: String,
+pub(super) struct Member {
+    pub(super) id: String,
+    pub(super) name: String,
     addresses: Vec<String>,
     http: Option<String>,
-    state: String,
+    /// What it presents, then what it accepts too; nothing of a node of an earlier release.
+    #[serde(default)]
+    pub(super) keys: Vec<String>,
+    pub(super) state: String,
     #[serde(rename = "self")]
-    is_self: bool,
+    pub(super) is_self: bool,
     last_contact_ms: Option<u64>,
 }
 

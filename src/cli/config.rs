@@ -83,6 +83,7 @@ fn word(value: &Value) -> String {
 fn secret(effective: &Settings) -> String {
     match Plan::check(effective) {
         Ok(Some(Origin::File(path))) => path.display().to_string(),
+        Ok(Some(Origin::Certificates(files))) => files.key.display().to_string(),
         Ok(Some(_)) => "TIDINGS_SECRET".to_owned(),
         Ok(None) => "made at the first start".to_owned(),
         Err(_) => "see \"tidings config check\"".to_owned(),

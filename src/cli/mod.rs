@@ -5,7 +5,9 @@
 //! | --- | --- |
 //! | `args`, `failure`, `output` | what goes in, and how it comes out |
 //! | `settings`, `view`, `file`, `layers`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
-//! | `config`, `rejoin` | settings looked at without a node, and the file looked at again with one |
+//! | `config` | settings looked at without a node |
+//! | `follow`, `rejoin`, `rekey` | files looked at again while a node runs |
+//! | `rotation`, `tls` | keys of a cluster, made and replaced |
 //! | `running`, `progress`, `process` | a node's life, and that of the process around it |
 //! | `node`, `demo`, `shell` | the commands that stay |
 //! | `client`, `keys`, `transfer`, `watch`, `cluster` | the commands at a node |
@@ -22,6 +24,7 @@ mod demo;
 mod doctor;
 mod failure;
 mod file;
+mod follow;
 mod keys;
 mod layers;
 mod links;
@@ -34,17 +37,20 @@ mod process;
 mod progress;
 mod rate;
 mod rejoin;
+mod rekey;
+mod rotation;
 mod running;
 mod secrets;
 mod settings;
 mod shell;
 mod simulate;
+mod tls;
 mod transfer;
 mod view;
 mod watch;
 
 use crate::Secret;
-use args::{At, Cli, Command, ConfigCommand, PeersArgs, PeersCommand, SecretCommand};
+use args::{At, Cli, Command, ConfigCommand, PeersArgs, PeersCommand, SecretCommand, TlsCommand};
 use clap::{CommandFactory, Parser};
 use client::Client;
 use failure::Failure;
@@ -109,6 +115,12 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Load(args) => load::run(&args, output),
         Command::Simulate(args) => simulate::run(&args, output),
         Command::Secret(SecretCommand::New) => new_secret(output),
+        Command::Secret(SecretCommand::Rotate(at)) => rotation::rotate(&at.what, &at.client, output),
+        Command::Secret(SecretCommand::Status(args)) => rotation::status(&Client::open(&args)?, output),
+        Command::Tls(TlsCommand::Ca(args)) => tls::ca(&args, output),
+        Command::Tls(TlsCommand::Node(args)) => tls::node(&args, output),
+        Command::Tls(TlsCommand::Rotate(args)) => tls::rotate(&args, output),
+        Command::Tls(TlsCommand::Show(args)) => tls::show(&args, output),
         Command::Config(ConfigCommand::Check(settings)) => config::check(*settings, output),
         Command::Config(ConfigCommand::Show(settings)) => config::show(*settings, output),
         Command::Config(ConfigCommand::Example) => config::example(output),

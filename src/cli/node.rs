@@ -8,8 +8,9 @@ use super::plan::Plan;
 use super::process;
 use super::progress::Reading;
 use super::rejoin::JoinFile;
+use super::rekey::{KeyFiles, TokenFile};
 use super::running::{Running, bind_http};
-use super::secrets::Origin;
+use super::secrets::{CertificateFiles, Origin};
 use super::settings::Settings;
 use super::shell;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -29,13 +30,21 @@ pub(super) fn run(flags: Settings, output: Output) -> Result<(), Failure> {
 
 async fn serve(plan: Plan, file: Option<JoinFile>, output: Output) -> Result<(), Failure> {
     let ending = CancellationToken::new();
-    let hangup = if file.is_some() { process::Hangup::Reloads } else { process::Hangup::Ends };
-    process::end_on_signals(ending.clone(), hangup)?;
+    let keys = KeyFiles::of(&plan.origin);
+    let token = plan.token_file.map(|path| TokenFile { path, access: plan.access.clone() });
+    let follows = file.is_some() || keys.is_some() || token.is_some();
+    process::end_on_signals(ending.clone(), if follows { process::Hangup::Reloads } else { process::Hangup::Ends })?;
     let listener = bind_http(plan.http).await?;
     let reading = Reading::new(output);
     let node = Running::start(plan.config, listener, plan.access, plan.compat, None, ending.clone(), reading).await?;
     if let Some(file) = file {
         tokio::spawn(file.follow(node.store.clone()));
+    }
+    if let Some(keys) = keys {
+        tokio::spawn(keys.follow(node.store.clone()));
+    }
+    if let Some(token) = token {
+        tokio::spawn(token.follow());
     }
     node.announce(output)?;
     if !output.json {
@@ -67,6 +76,10 @@ fn second_node(node: &Running, data_dir: Option<&Path>, origin: &Origin) -> Opti
     let (variable, secret) = match origin {
         Origin::Environment => return None,
         Origin::File(path) => (String::new(), format!(" --secret-file {}", quoted(&path.display().to_string()))),
+        Origin::Certificates(CertificateFiles { ca, cert, key }) => {
+            let flag = |name, path: &Path| format!(" --tls-{name} {}", quoted(&path.display().to_string()));
+            (String::new(), [flag("ca", ca), flag("cert", cert), flag("key", key)].concat())
+        }
         // the only way to tell it: it is in no file, and flags can be seen by everybody on the machine
         Origin::Fresh(secret) => (format!("TIDINGS_SECRET={} ", *secret.to_hex()), String::new()),
     };

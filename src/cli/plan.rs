@@ -2,10 +2,10 @@
 
 use super::failure::Failure;
 use super::links::Links;
-use super::secrets::{self, Origin, SECRET_FILE};
+use super::secrets::{self, CertificateFiles, Origin, SECRET_FILE};
 use super::settings::{CompatName, DATA_DIR_DEFAULT, HTTP_DEFAULT, Settings};
 use crate::http::{Access, Compat, duration};
-use crate::{Config, ConfigBuilder, Secret};
+use crate::{Config, ConfigBuilder, Keys, Secret};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,6 +17,7 @@ pub(super) struct Plan {
     pub(super) http: SocketAddr,
     pub(super) access: Access,
     pub(super) token: Option<String>,
+    pub(super) token_file: Option<PathBuf>,
     pub(super) compat: Compat,
     pub(super) shell: bool,
     pub(super) data_dir: Option<PathBuf>,
@@ -25,18 +26,19 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn of(settings: Settings) -> Result<Self, Failure> {
-        let Decided { http, token, access, join, data_dir, secret } = Decided::of(&settings)?;
-        let (secret, origin) = secret.map_or_else(|| fresh(data_dir.as_deref()), Ok)?;
+        let Decided { http, token, access, join, data_dir, keys } = Decided::of(&settings)?;
+        let (keys, origin) = keys.map_or_else(|| fresh(data_dir.as_deref()), Ok)?;
         let shell = settings.shell == Some(true);
         let has = |name| settings.compat.contains(&name);
         let compat = Compat { kvs: has(CompatName::Kvs), cache: has(CompatName::Cache) };
-        let config = config(settings, join, data_dir.as_deref(), secret)?;
-        Ok(Self { config, http, access, token, compat, shell, data_dir, origin })
+        let token_file = settings.http_token_file.clone();
+        let config = config(settings, join, data_dir.as_deref(), keys)?;
+        Ok(Self { config, http, access, token, token_file, compat, shell, data_dir, origin })
     }
 
-    /// Whether a node could be made of them, and where its secret is if there is one. Nothing is made.
+    /// Whether a node could be made of them, and where its keys are if there are any. Nothing is made.
     pub(super) fn check(settings: &Settings) -> Result<Option<Origin>, Failure> {
-        Ok(Decided::of(settings)?.secret.map(|(_, origin)| origin))
+        Ok(Decided::of(settings)?.keys.map(|(_, origin)| origin))
     }
 }
 
@@ -47,8 +49,8 @@ struct Decided {
     access: Access,
     join: Vec<String>,
     data_dir: Option<PathBuf>,
-    /// None where a new one is to be made.
-    secret: Option<(Secret, Origin)>,
+    /// None where a new secret is to be made.
+    keys: Option<(Keys, Origin)>,
 }
 
 impl Decided {
@@ -60,14 +62,17 @@ impl Decided {
         let join = others(settings);
         let data_dir = data_dir(settings);
         check(settings, &join)?;
-        let secret = known_secret(settings.secret_file.as_deref(), data_dir.as_deref(), !join.is_empty())?;
-        Ok(Self { http, token, access, join, data_dir, secret })
+        let keys = match certificates(settings)? {
+            Some(files) => Some((files.read()?.into(), Origin::Certificates(files))),
+            None => known_secret(settings.secret_file.as_deref(), data_dir.as_deref(), !join.is_empty())?,
+        };
+        Ok(Self { http, token, access, join, data_dir, keys })
     }
 }
 
 /// A wrong setting is told before anything is written to disk; the secret does not matter for that.
 fn check(settings: &Settings, join: &[String]) -> Result<(), Failure> {
-    config(settings.clone(), join.to_vec(), None, Secret::random(&mut rand::rng()))?.build()?;
+    config(settings.clone(), join.to_vec(), None, Secret::random(&mut rand::rng()).into())?.build()?;
     Ok(())
 }
 
@@ -75,11 +80,11 @@ fn config(
     settings: Settings,
     join: Vec<String>,
     data_dir: Option<&Path>,
-    secret: Secret,
+    keys: Keys,
 ) -> Result<ConfigBuilder, Failure> {
     let profile = settings.profile();
     let view = settings.view.config(profile)?;
-    let mut config = Config::builder().secret(secret).join(join);
+    let mut config = Config::builder().keys(keys).join(join);
     config = match settings.tombstone_age.as_deref().map(duration::parse).transpose() {
         Ok(age) => config.tombstone_retention(
             age.unwrap_or(Config::TOMBSTONE_AGE_DEFAULT),
@@ -175,37 +180,57 @@ fn data_dir(settings: &Settings) -> Option<PathBuf> {
     (!in_memory).then(|| settings.data_dir.clone().unwrap_or_else(|| DATA_DIR_DEFAULT.into()))
 }
 
+/// The users' own authority, if it is that instead of a secret: then all three files are needed.
+fn certificates(settings: &Settings) -> Result<Option<CertificateFiles>, Failure> {
+    let Settings { tls_ca, tls_cert, tls_key, secret_file, .. } = settings;
+    match (tls_ca.clone(), tls_cert.clone(), tls_key.clone()) {
+        (None, None, None) => Ok(None),
+        (Some(_), Some(_), Some(_)) if secret_file.is_some() => {
+            Err(Failure::usage("give --secret-file or --tls-ca, --tls-cert and --tls-key, not both"))
+        }
+        (Some(ca), Some(cert), Some(key)) => Ok(Some(CertificateFiles { ca, cert, key })),
+        (ca, cert, _) => {
+            let missing = if ca.is_none() {
+                "tls_ca"
+            } else if cert.is_none() {
+                "tls_cert"
+            } else {
+                "tls_key"
+            };
+            let problem =
+                "is missing: with an authority of your own, --tls-ca, --tls-cert and --tls-key belong together";
+            Err(Failure::setting(missing, problem))
+        }
+    }
+}
+
 /// `--secret-file`, `TIDINGS_SECRET` or the data directory's; else none, unless there are others to join: theirs a new
 /// one can not be.
-fn known_secret(
-    file: Option<&Path>,
-    data_dir: Option<&Path>,
-    joins: bool,
-) -> Result<Option<(Secret, Origin)>, Failure> {
+fn known_secret(file: Option<&Path>, data_dir: Option<&Path>, joins: bool) -> Result<Option<(Keys, Origin)>, Failure> {
     if let Some(path) = file {
-        return Ok(Some((secrets::read_secret(path)?, Origin::File(path.to_owned()))));
+        return Ok(Some((secrets::read_secrets(path)?.into(), Origin::File(path.to_owned()))));
     }
     if let Some(text) = std::env::var("TIDINGS_SECRET").ok().filter(|text| !text.is_empty()) {
-        return Ok(Some((secrets::parse_secret(&text, "TIDINGS_SECRET")?, Origin::Environment)));
+        return Ok(Some((secrets::parse_secrets(&text, "TIDINGS_SECRET")?.into(), Origin::Environment)));
     }
     let kept = data_dir.map(|directory| directory.join(SECRET_FILE));
     match kept {
-        Some(path) if path.exists() => Ok(Some((secrets::read_secret(&path)?, Origin::File(path)))),
+        Some(path) if path.exists() => Ok(Some((secrets::read_secrets(&path)?.into(), Origin::File(path)))),
         _ if joins => Err(Failure::usage(
             "a node that joins others needs their secret; set --secret-file FILE (TIDINGS_SECRET_FILE), or TIDINGS_SECRET \
-             to its 64 digits. A node that made its own keeps it in its data directory; \"tidings secret new\" makes one",
+             to its 64 digits, or --tls-ca, --tls-cert and --tls-key. A node that made its own keeps it in its data directory; \"tidings secret new\" makes one",
         )),
         _ => Ok(None),
     }
 }
 
-fn fresh(data_dir: Option<&Path>) -> Result<(Secret, Origin), Failure> {
+fn fresh(data_dir: Option<&Path>) -> Result<(Keys, Origin), Failure> {
     if let Some(directory) = data_dir {
         let path = directory.join(SECRET_FILE);
-        return Ok((make(&path)?, Origin::File(path)));
+        return Ok((make(&path)?.into(), Origin::File(path)));
     }
     let secret = Secret::random(&mut rand::rng());
-    Ok((secret.clone(), Origin::Fresh(secret)))
+    Ok((secret.clone().into(), Origin::Fresh(secret)))
 }
 
 fn make(path: &Path) -> Result<Secret, Failure> {
@@ -236,7 +261,7 @@ mod tests {
         let config = |age: Option<&str>, count| {
             let settings =
                 Settings { tombstone_age: age.map(str::to_owned), tombstone_count: count, ..Settings::default() };
-            config(settings, Vec::new(), None, Secret::random(&mut rand::rng()))
+            config(settings, Vec::new(), None, Secret::random(&mut rand::rng()).into())
         };
         let built = |age, count| config(age, count).expect("durations").build().expect("settings");
         let said = built(Some("90s"), Some(7));

@@ -20,7 +20,7 @@ pub(super) fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> R
     result
 }
 
-/// What SIGHUP means: of a process that reads a file, that the file has changed; of any other, that its terminal is gone.
+/// What SIGHUP means: of a process that follows files, that one has changed; of any other, that its terminal is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hangup {
     /// Somebody else takes it.

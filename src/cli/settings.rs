@@ -33,15 +33,17 @@ const OTHER_VARIABLES: [&str; 3] = ["TIDINGS_CONFIG", "TIDINGS_SECRET", "TIDINGS
 #[serde(deny_unknown_fields, default)]
 #[command(
     after_help = "Each setting is a flag, a variable and a key of the file: --data-dir, TIDINGS_DATA_DIR, data_dir. \
-Flags win over variables, variables over the file. TIDINGS_SECRET holds the secret itself. SOCKET_ADDRESS=IP:PORT \
+Flags win over variables, variables over the file. TIDINGS_SECRET holds what a secret file does. SOCKET_ADDRESS=IP:PORT \
 stands for --http and --listen on that address, VIEW=IP:PORT,… for --join. `tidings config show` tells what is in force.
 
-SIGTERM and SIGINT end it in order, with 0; a second one ends it at once. The `join` of the file is read again when the \
-file changes, and on SIGHUP.
+SIGTERM and SIGINT end it in order, with 0; a second one ends it at once. The `join` of the file, the secret, the \
+certificates and the token are read again when their files change, and on SIGHUP; what cannot be used changes nothing, and \
+the log says so.
 
 Examples:
   tidings node
   tidings node --listen 10.0.0.1:7400 --join 10.0.0.2:7400 --secret-file cluster.secret
+  tidings node --listen 10.0.0.1:7400 --tls-ca ca.pem --tls-cert node.pem --tls-key node.key
   tidings node --in-memory --listen 127.0.0.1:0 --http 127.0.0.1:0
 
 Exit codes: 0 ended in order, 1 failed, 2 bad settings."
@@ -77,9 +79,18 @@ pub(super) struct Settings {
     /// Keep nothing on disk
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true, conflicts_with = "data_dir")]
     pub(super) in_memory: Option<bool>,
-    /// The cluster's secret, 64 hexadecimal digits [default: TIDINGS_SECRET, or the data directory's]
+    /// The cluster's secret, 64 hexadecimal digits; several while it is rotated [default: TIDINGS_SECRET, or the data directory's]
     #[arg(long, value_name = "FILE")]
     pub(super) secret_file: Option<PathBuf>,
+    /// Instead of a secret: the authorities whose certificates are accepted (PEM), the newest first
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_ca: Option<PathBuf>,
+    /// With it: this node's certificate (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// With it: the key of the certificate (PEM), which only its owner may read
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
     /// How long a delete is remembered: a node away for longer costs more when it returns [default: 1h]
     #[arg(long, value_name = "DURATION")]
     pub(super) tombstone_age: Option<String>,
@@ -178,6 +189,7 @@ impl Settings {
     pub(super) fn over(self, below: Self) -> Self {
         let storage = self.data_dir.is_some() || self.in_memory.is_some();
         let access = self.http_token_file.is_some() || self.http_allow_anonymous.is_some();
+        let keys = self.says_keys();
         Self {
             name: self.name.or(below.name),
             listen: self.listen.or(below.listen),
@@ -189,7 +201,10 @@ impl Settings {
             lookup_every: self.lookup_every.or(below.lookup_every),
             data_dir: if storage { self.data_dir } else { below.data_dir },
             in_memory: if storage { self.in_memory } else { below.in_memory },
-            secret_file: self.secret_file.or(below.secret_file),
+            secret_file: if keys { self.secret_file } else { below.secret_file },
+            tls_ca: if keys { self.tls_ca } else { below.tls_ca },
+            tls_cert: if keys { self.tls_cert } else { below.tls_cert },
+            tls_key: if keys { self.tls_key } else { below.tls_key },
             tombstone_age: self.tombstone_age.or(below.tombstone_age),
             tombstone_count: self.tombstone_count.or(below.tombstone_count),
             profile: self.profile.or(below.profile),
@@ -211,6 +226,11 @@ impl Settings {
             shell: self.shell.or(below.shell),
             config: self.config.or(below.config),
         }
+    }
+
+    /// Whether it says where keys are: one source says all of it.
+    fn says_keys(&self) -> bool {
+        [&self.secret_file, &self.tls_ca, &self.tls_cert, &self.tls_key].into_iter().any(Option::is_some)
     }
 
     /// What is in force where nothing is said.
@@ -285,7 +305,10 @@ impl Settings {
             (other.data_dir.clone().or(self.data_dir.clone()), other.in_memory.or(self.in_memory));
         let token = other.http_token_file.clone().or(self.http_token_file.clone());
         let anonymous = other.http_allow_anonymous.or(self.http_allow_anonymous);
-        let both = other.over(self);
+        let either = |of: fn(&Self) -> &Option<PathBuf>| of(&other).clone().or_else(|| of(&self).clone());
+        let (secret_file, tls_ca) = (either(|s| &s.secret_file), either(|s| &s.tls_ca));
+        let (tls_cert, tls_key) = (either(|s| &s.tls_cert), either(|s| &s.tls_key));
+        let both = Self { secret_file, tls_ca, tls_cert, tls_key, ..other.over(self) };
         Self { data_dir, in_memory, http_token_file: token, http_allow_anonymous: anonymous, ..both }
     }
 

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// Open to all, so that probes need no token, and tools can see what there is to ask.
 pub(super) const OPEN: [&str; 5] = ["/livez", "/healthz", "/readyz", "/version", "/openapi.json"];
@@ -18,8 +18,8 @@ pub(super) const OPEN: [&str; 5] = ["/livez", "/healthz", "/readyz", "/version",
 /// What a request must show.
 #[derive(Clone, Debug)]
 pub(crate) enum Access {
-    /// This bearer token, known by its hash only.
-    Token(blake3::Hash),
+    /// This bearer token, known by its hash only. Clones share it.
+    Token(Arc<RwLock<blake3::Hash>>),
     /// Nothing; `loopback` when only this machine can reach the routes.
     Anonymous {
         /// Requests must then be addressed to this machine, too.
@@ -29,7 +29,14 @@ pub(crate) enum Access {
 
 impl Access {
     pub(crate) fn token(token: &str) -> Self {
-        Self::Token(blake3::hash(token.as_bytes()))
+        Self::Token(Arc::new(RwLock::new(blake3::hash(token.as_bytes()))))
+    }
+
+    /// Another token from now on, where one is needed.
+    pub(crate) fn set_token(&self, token: &str) {
+        if let Self::Token(expected) = self {
+            *expected.write().unwrap_or_else(PoisonError::into_inner) = blake3::hash(token.as_bytes());
+        }
     }
 
     pub(crate) fn anonymous(http: SocketAddr) -> Self {
@@ -38,7 +45,7 @@ impl Access {
 
     fn check(&self, headers: &HeaderMap) -> Result<(), ApiError> {
         match self {
-            Self::Token(expected) => check_token(expected, headers),
+            Self::Token(expected) => check_token(*expected.read().unwrap_or_else(PoisonError::into_inner), headers),
             Self::Anonymous { loopback } => check_browser(*loopback, headers),
         }
     }
@@ -57,11 +64,11 @@ pub(super) async fn guard(State(access): State<Arc<Access>>, request: Request, n
 }
 
 /// Hashes are compared in constant time, whatever was sent.
-fn check_token(expected: &blake3::Hash, headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_token(expected: blake3::Hash, headers: &HeaderMap) -> Result<(), ApiError> {
     let scheme_and_token = text(headers, &header::AUTHORIZATION).and_then(|value| value.split_once(' '));
     let token = scheme_and_token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token);
     match token {
-        Some(token) if blake3::hash(token.trim().as_bytes()) == *expected => Ok(()),
+        Some(token) if blake3::hash(token.trim().as_bytes()) == expected => Ok(()),
         Some(_) => Err(unauthorized("the token is not the one of this node")),
         None => Err(unauthorized("send \"Authorization: Bearer TOKEN\", with the token of --http-token-file")),
     }
@@ -115,6 +122,14 @@ mod tests {
             assert!(access.check(&headers(&[("authorization", wrong)])).is_err(), "{wrong}");
         }
         assert!(access.check(&headers(&[])).is_err());
+    }
+
+    #[test]
+    fn another_token_opens_once_it_is_set() {
+        let access = Access::token("old");
+        access.clone().set_token("new");
+        assert!(access.check(&headers(&[("authorization", "Bearer new")])).is_ok());
+        assert!(access.check(&headers(&[("authorization", "Bearer old")])).is_err());
     }
 
     #[test]

@@ -31,6 +31,7 @@ struct ShownMember<'a> {
     http: Option<&'a str>,
     protocol: u16,
     incarnation: u64,
+    keys: Vec<String>,
     state: &'static str,
     #[serde(rename = "self")]
     is_self: bool,
@@ -46,6 +47,7 @@ impl<'a> ShownMember<'a> {
             http: member.http.as_deref(),
             protocol: member.protocol,
             incarnation: member.incarnation,
+            keys: member.keys.iter().map(ToString::to_string).collect(),
             state: member_state(member.state),
             is_self: member.is_self,
             last_contact_ms: member.last_contact_ms,

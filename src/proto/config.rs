@@ -1,5 +1,6 @@
 //! Intervals and limits of the machines. Not responsible for where they come from: the public `Config` is.
 
+use super::KeyId;
 use super::membership::{ActiveLinks, ViewConfig};
 use super::sync::Sender;
 use crate::crdt::{ReplicaId, Retention};
@@ -14,6 +15,8 @@ pub struct NodeConfig {
     pub boot: u64,
     /// The cluster's id: the key of the sums, and what both ends of a link must agree on.
     pub cluster: [u8; 16],
+    /// The keys that it accepts of peers; the first is the one that it presents. Its record says so.
+    pub keys: Vec<KeyId>,
     /// What people call it.
     pub name: String,
     /// Where others reach it.
@@ -126,6 +129,7 @@ impl NodeConfig {
             replica,
             boot: 0,
             cluster: [0; 16],
+            keys: Vec::new(),
             name: String::new(),
             address: String::new(),
             http: None,

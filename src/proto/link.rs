@@ -1,9 +1,11 @@
 //! One link as the node sees it: who is at the other end, what it is known to have, what is under way on it.
 //! Not responsible for connections: the runtime is.
 
+use super::KeyId;
 use super::codec::{self, FEATURE_ZSTD, Spoken};
 use super::ledger::{Carried, Ledger};
 use super::message::{Hello, Message};
+use super::node::Retiring;
 use super::pace::Pace;
 use super::sync::{Receiver, Sender};
 use super::time::Instant;
@@ -23,6 +25,9 @@ pub const DUPLICATE: &str = "there is another link between the two";
 
 /// Why a link is closed that was only to meet: no fault either.
 pub const PASSED: &str = "nothing is left to say, and the link was not to stay";
+
+/// Why a link is closed whose peer has not proved itself anew.
+pub const RETIRED: &str = "the secret or authority that it was made with is not accepted any more";
 
 /// Why links are closed to all who say that they are the same replica. Whoever is told this has to say it aloud.
 pub const CLONED: &str =
@@ -60,8 +65,12 @@ pub(crate) struct Link {
     /// What was dialled, or whence it came.
     pub(crate) address: String,
     pub(crate) dialed: bool,
-    /// Who the certificate says it is.
-    pub(crate) identity: ReplicaId,
+    /// Who the certificate says it is, or else the hello.
+    pub(crate) identity: Option<ReplicaId>,
+    /// With which key the peer has proved itself.
+    pub(crate) key: KeyId,
+    /// That is not accepted any more.
+    pub(crate) retiring: Option<Retiring>,
     pub(crate) hello: Option<Hello>,
     /// What this side has said in its own hello, until the other's is there.
     pub(crate) introduced: Option<Introduced>,
@@ -165,7 +174,7 @@ impl Deferred {
 }
 
 impl Link {
-    pub(crate) fn new(address: String, dialed: bool, identity: ReplicaId, now: Instant) -> Self {
+    pub(crate) fn new(address: String, dialed: bool, identity: Option<ReplicaId>, key: KeyId, now: Instant) -> Self {
         Self {
             role: Role::Active,
             up_at: now,
@@ -175,6 +184,8 @@ impl Link {
             address,
             dialed,
             identity,
+            key,
+            retiring: None,
             hello: None,
             introduced: None,
             said: Spoken::default(),
@@ -213,6 +224,7 @@ impl Link {
             self.heard = self.said.clone();
             self.compresses = own.hello.features & hello.features & FEATURE_ZSTD != 0;
         }
+        self.identity = Some(hello.replica);
         self.hello = Some(hello);
     }
 
@@ -225,6 +237,11 @@ impl Link {
     /// Whether nothing comes from the peer but what it has written itself.
     pub(crate) fn is_leaf(&self) -> bool {
         self.hello.as_ref().is_some_and(Hello::is_leaf)
+    }
+
+    /// Whether it is known to lead to that replica.
+    pub(crate) fn is_with(&self, id: ReplicaId) -> bool {
+        self.identity == Some(id)
     }
 
     /// Whether both ends know each other.

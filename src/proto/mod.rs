@@ -8,6 +8,7 @@ pub mod config;
 mod dial;
 pub mod durable;
 pub mod feed;
+mod key_id;
 pub mod ledger;
 pub mod link;
 pub mod membership;
@@ -20,4 +21,5 @@ pub mod sync;
 pub mod time;
 mod wire;
 
+pub use key_id::{KeyId, ParseKeyIdError};
 pub use wire::DecodeError;

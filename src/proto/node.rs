@@ -8,7 +8,7 @@
 //! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
 //! `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one, `node/feed.rs` what is noted for watchers,
 //! `node/broadcast.rs` messages, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for,
-//! `node/http_view.rs` what they see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/meters.rs` what
+//! `node/keys.rs` the replacement of keys, `node/http_view.rs` what clients see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/meters.rs` what
 //! is counted for people, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
@@ -18,6 +18,7 @@ mod feed;
 mod gate;
 mod hold;
 mod http_view;
+mod keys;
 mod links;
 mod members;
 mod meters;
@@ -28,6 +29,7 @@ mod sessions;
 mod spread;
 mod view;
 
+use super::KeyId;
 use super::assembly::Assembly;
 use super::broadcast::Delivery;
 use super::codec;
@@ -56,13 +58,14 @@ use tracing::error;
 
 pub use diagnosis::{Difference, Side};
 pub use http_view::Listing;
+pub(crate) use keys::Retiring;
 pub use meters::UnderWay;
 pub use sessions::StandIn;
 
 /// What happens to a node.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A connection stands, and its certificate says who is there.
+    /// A connection stands, and its certificate says that it is of the cluster.
     Connected {
         /// Its name from now on.
         link: LinkId,
@@ -70,8 +73,10 @@ pub enum Input {
         address: String,
         /// Whether this node dialled.
         dialed: bool,
-        /// Who the certificate says it is.
-        identity: ReplicaId,
+        /// Who the certificate says it is, if it does: else its hello says it.
+        identity: Option<ReplicaId>,
+        /// With which key it has proved itself.
+        key: KeyId,
     },
     /// A frame arrived.
     Frame {
@@ -322,7 +327,9 @@ impl Node {
     pub fn handle(&mut self, now: Now, input: Input) {
         self.set_now(now);
         match input {
-            Input::Connected { link, address, dialed, identity } => self.on_connected(link, address, dialed, identity),
+            Input::Connected { link, address, dialed, identity, key } => {
+                self.on_connected(link, Link::new(address, dialed, identity, key, now.instant));
+            }
             Input::Frame { link, channel, frame } => self.on_frame(link, channel, &frame),
             Input::Sent { link, channel } => self.on_sent(link, channel),
             Input::Ended { link, channel } => self.on_ended(link, channel),
@@ -353,6 +360,7 @@ impl Node {
                 self.next_release(),
                 self.next_unanswered(),
                 self.next_expiry(),
+                self.next_retirement(),
             ])
             .flatten()
             .min()
@@ -473,7 +481,7 @@ impl Node {
         let now = self.now.instant;
         if self.dials_all() {
             let links = &self.links;
-            let linked = |id| links.values().any(|link| !link.closing && link.identity == id);
+            let linked = |id| links.values().any(|link| !link.closing && link.is_with(id));
             let at_once = self.overlay.dials_at_once(self.config.links);
             let due = self.dials.due(now, &self.config, at_once, &mut self.rng, linked);
             self.dials.unreachable(&due).into_iter().for_each(|id| self.suspect_unreachable(id));
@@ -492,6 +500,7 @@ impl Node {
             }
             self.broadcasts.forget(&self.map, self.now.wall_ms);
         }
+        self.replace_retiring();
         self.write_down_suspects();
         self.release_held();
         self.give_up_stuck_pulls();
@@ -535,7 +544,7 @@ impl Node {
 
     /// Whether there is a link to the peer, or one is coming up.
     fn is_linked(&self, id: ReplicaId) -> bool {
-        self.links.values().any(|link| !link.closing && link.identity == id)
+        self.links.values().any(|link| !link.closing && link.is_with(id))
     }
 
     fn send(&mut self, link: LinkId, channel: u64, message: &Message, begun: Option<&Begin>) {

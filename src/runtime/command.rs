@@ -1,5 +1,6 @@
 //! What a store's handle asks of the driver, and how it is answered. Not responsible for when: the driver is.
 
+use super::net::Identity;
 use super::storage::{Snapshot, StorageError};
 use crate::crdt::{Dot, Key, Session};
 use crate::proto::node::{Listing, Node, StandIn};
@@ -53,6 +54,10 @@ pub(crate) enum Command {
     Rejoin {
         added: Vec<String>,
         dropped: Vec<String>,
+        reply: Reply<()>,
+    },
+    Rekey {
+        identity: Box<Identity>,
         reply: Reply<()>,
     },
     Disconnect {
@@ -133,6 +138,10 @@ pub(crate) fn execute(node: &mut Node, now: Now, command: Command, fault: Option
         }
         (Command::Rejoin { added, dropped, reply }, fault) => {
             node.rejoin(now, &added, &dropped);
+            durable_unless(fault, answer(reply, ()))
+        }
+        (Command::Rekey { identity, reply }, fault) => {
+            node.rekey(now, identity.key_ids().to_vec());
             durable_unless(fault, answer(reply, ()))
         }
         (Command::Disconnect { reply }, fault) => {

@@ -12,13 +12,13 @@ use super::disk::Disk;
 use super::hearing::{Hearing, LOOK_EVERY};
 use super::meters::{Meters, Open};
 use super::net::{
-    CloseCode, Endpoint, Kept as KeptConnection, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, Session,
+    CloseCode, Endpoint, Kept as KeptConnection, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, Peer, Session,
     spawn_link,
 };
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
-use crate::crdt::ReplicaId;
-use crate::proto::link::{CLONED, DUPLICATE, LinkId, PASSED};
+use crate::proto::KeyId;
+use crate::proto::link::{CLONED, DUPLICATE, LinkId, PASSED, RETIRED};
 use crate::proto::node::{Input, Node, Output};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -84,7 +84,7 @@ pub(super) enum Attempt {
 /// Where a link leads, and whether this node dialled it.
 #[derive(Clone)]
 pub(super) struct Way {
-    pub(super) identity: ReplicaId,
+    pub(super) peer: Peer,
     pub(super) address: String,
     pub(super) dialed: bool,
 }
@@ -245,6 +245,11 @@ impl Driver {
 
     fn on_commands(&mut self, commands: &mut Vec<Command>) {
         let begun = tokio::time::Instant::now();
+        for command in &*commands {
+            if let Command::Rekey { identity, .. } = command {
+                self.endpoint.set_identity(identity);
+            }
+        }
         let (commands, fault) = (std::mem::take(commands), self.fault.as_ref().map(|fault| fault.0.clone()));
         let (mut later, mut at_once, mut snapshots) = (Vec::new(), Vec::new(), Vec::new());
         self.round(|node, now| {
@@ -403,6 +408,11 @@ impl Driver {
         }
         match attempt {
             Attempt::Failed { address, error } => self.report_failure(address, error),
+            // Of a handshake that went on while the key was dropped, or on a connection that has come back to life.
+            Attempt::Connected { session, way } if !self.accepts(way.peer.key) => {
+                self.report_failure(way.address, RETIRED.to_owned());
+                session.refuse(CloseCode::Done, RETIRED);
+            }
             // An attempt that overlapped with the one that led to a link. The dialler decides, so that the two ends
             // cannot each keep the link that the other closes.
             Attempt::Connected { session, way } if way.dialed && self.has_dialed(&way.address) => {
@@ -416,14 +426,20 @@ impl Driver {
                 let (handle, kept) = spawn_link(session, link, limits, ledger, events, &self.tracker, cancel);
                 self.shared.links().insert(link, handle);
                 self.ways.insert(link, (way.clone(), kept));
-                let Way { identity, address, dialed } = way;
-                self.round(|node, now| node.handle(now, Input::Connected { link, address, dialed, identity }));
+                let Way { peer: Peer { replica: identity, key }, address, dialed } = way;
+                self.round(|node, now| node.handle(now, Input::Connected { link, address, dialed, identity, key }));
             }
         }
     }
 
+    /// Another link to that address, which was dialled and is to stay.
     fn has_dialed(&self, address: &str) -> bool {
-        self.ways.values().any(|(way, _)| way.dialed && way.address == address)
+        let stays = |way: &Way| way.dialed && way.address == address && self.accepts(way.peer.key);
+        self.ways.values().any(|(way, _)| stays(way))
+    }
+
+    fn accepts(&self, key: KeyId) -> bool {
+        self.shared.node().config().keys.contains(&key)
     }
 
     /// Once for each address and reason: a peer that stays away is tried for ever.
@@ -473,8 +489,8 @@ impl Driver {
             let number = dialing.begin();
             let attempt = async {
                 match dial_any(&endpoint, &address, || dialing.answer(number)).await {
-                    Ok((connection, identity)) => {
-                        let way = Way { identity, address, dialed: true };
+                    Ok((connection, peer)) => {
+                        let way = Way { peer, address, dialed: true };
                         Attempt::Connected { session: Session::first(connection), way }
                     }
                     Err(error) => Attempt::Failed { address, error },
@@ -551,11 +567,11 @@ fn input(event: LinkEvent) -> Input {
 async fn accept(endpoint: Arc<Endpoint>, shared: Arc<Shared>, attempts: mpsc::Sender<Attempt>) {
     while let Some(accepted) = endpoint.accept().await {
         // A refused stranger has been logged by the endpoint.
-        let Ok((connection, identity, address)) = accepted else {
+        let Ok((connection, peer, address)) = accepted else {
             shared.meters().refused += 1;
             continue;
         };
-        let way = Way { identity, address: address.to_string(), dialed: false };
+        let way = Way { peer, address: address.to_string(), dialed: false };
         let attempt = Attempt::Connected { session: Session::first(connection), way };
         if attempts.send(attempt).await.is_err() {
             return;
@@ -568,7 +584,7 @@ async fn dial_any(
     endpoint: &Endpoint,
     address: &str,
     answered: impl Fn(),
-) -> Result<(quinn::Connection, ReplicaId), String> {
+) -> Result<(quinn::Connection, Peer), String> {
     let resolved: Vec<SocketAddr> = match address.parse() {
         Ok(address) => vec![address],
         Err(_) => tokio::net::lookup_host(address).await.map_err(|e| format!("cannot resolve it: {e}"))?.collect(),

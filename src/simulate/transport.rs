@@ -5,6 +5,7 @@ use super::machine::{address_of, number_at};
 use super::network::Travel;
 use super::queue::{Event, Item};
 use super::wires::{WireId, end_of, link_of};
+use crate::proto::KeyId;
 use crate::proto::link::{CONTROL, LinkId};
 use crate::proto::node::{Input, Output};
 use rand::RngExt;
@@ -82,7 +83,7 @@ impl Cluster {
         let (who, other, link) = (state.end(side), state.end(1 - side), link_of(wire, side));
         let (identity, dialed) = (self.machines[other].replica, side == 0);
         let address = if dialed { address_of(other) } else { format!("from node{other}") };
-        self.tell(who, Input::Connected { link, address, dialed, identity });
+        self.tell(who, Input::Connected { link, address, dialed, identity: Some(identity), key: KeyId::default() });
     }
 
     // --- Sending

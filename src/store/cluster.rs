@@ -9,7 +9,7 @@ use crate::proto::membership::{Contact, Descriptor};
 #[cfg(feature = "cli")]
 use crate::proto::node::{Difference, Side};
 use crate::runtime::command::Command;
-use crate::runtime::net::{LinkStats, Volume};
+use crate::runtime::net::{Keys, LinkStats, Volume};
 use crate::status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 use crate::types::{LinkMode, Member, Peer, PeerState, ViewedPeer};
 use std::net::SocketAddr;
@@ -38,6 +38,7 @@ impl Store {
             http: member.record.http,
             protocol: member.record.protocol,
             incarnation: member.record.incarnation,
+            keys: member.record.keys,
             state: member.record.state,
             is_self: member.id == own,
             last_contact_ms: heard(member.id),
@@ -101,6 +102,21 @@ impl Store {
         self.0.discovery.give(added, &dropped, &self.0.commands).await
     }
 
+    /// Other keys from now on: secrets while they are being rotated, or a renewed certificate. Links stay up, whatever key they
+    /// were made with, as long as that is accepted; those whose key is not any more are made anew, without a gap where the
+    /// peer has a key that is.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidConfig`] if they cannot be used, or are of another cluster, and nothing changed; or the store is closed.
+    pub async fn rekey(&self, keys: impl Into<Keys>) -> Result<(), Error> {
+        let keys = keys.into();
+        let cluster = self.0.shared.node().config().cluster;
+        super::opening::check_cluster(&keys, cluster, "the node is")?;
+        let identity = Box::new(super::opening::identity(&keys, self.id())?);
+        self.ask(|reply| Command::Rekey { identity, reply }).await
+    }
+
     /// How the node is doing.
     pub fn status(&self) -> Status {
         let node = self.0.shared.node();
@@ -110,6 +126,7 @@ impl Store {
         Status {
             id: map.id().to_string(),
             name: node.config().name.clone(),
+            cluster: format!("{:032x}", u128::from_be_bytes(node.config().cluster)),
             keys: counts.keys as u64,
             tombstones: counts.tombstones as u64,
             siblings: counts.siblings as u64,

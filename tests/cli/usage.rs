@@ -73,6 +73,12 @@ fn every_command_of_the_manual_is_there_and_explains_itself() {
         "restore",
         "verify",
         "secret new",
+        "secret rotate",
+        "secret status",
+        "tls ca",
+        "tls node",
+        "tls rotate",
+        "tls show",
         "completions",
         "config check",
         "config show",
@@ -85,7 +91,7 @@ fn every_command_of_the_manual_is_there_and_explains_itself() {
         let text = stdout(&help);
         assert_eq!((code(&help), stderr(&help)), (0, String::new()), "{words:?}");
         assert!(text.contains("Usage: tidings") && text.contains("--json"), "{words:?}: {text}");
-        let is_group = ["", "secret", "config"].contains(&words.join(" ").as_str());
+        let is_group = ["", "secret", "tls", "config"].contains(&words.join(" ").as_str());
         assert!(is_group || text.contains("Example"), "{words:?} has no example: {text}");
         // Wide text is for nobody; a line of help fits into a terminal.
         let longest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);

@@ -26,7 +26,7 @@ impl Mallory {
 
     /// With a certificate in the name of any replica: the secret issues it.
     pub fn posing_as(secret: &Secret, replica: ReplicaId) -> Self {
-        let identity = Identity::from_secret(secret, replica).expect("an identity");
+        let identity = Identity::new(&secret.clone().into(), replica).expect("an identity");
         let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
         let endpoint = Endpoint::bind(anywhere, &identity, &Transport::lan(), CutSwitch::default()).expect("a socket");
         Self { endpoint, replica, cluster: secret.cluster_id() }

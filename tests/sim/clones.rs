@@ -134,7 +134,16 @@ impl Processes {
         for (who, other, dialed) in [(from, to, true), (to, from, false)] {
             let identity = self.all[other].node.config().replica;
             let address = self.all[other].node.config().address.clone();
-            self.handle(who, Input::Connected { link, address, dialed, identity });
+            self.handle(
+                who,
+                Input::Connected {
+                    link,
+                    address,
+                    dialed,
+                    identity: Some(identity),
+                    key: tidings::proto::KeyId::default(),
+                },
+            );
         }
         self.settle();
     }

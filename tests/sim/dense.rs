@@ -198,8 +198,13 @@ impl Dense {
             self.cut(old);
         }
         self.wires.insert(link, Wire::new([from, to]));
-        let connected =
-            |address: String, dialed, who| Input::Connected { link: LinkId(link), address, dialed, identity: id(who) };
+        let connected = |address: String, dialed, who| Input::Connected {
+            link: LinkId(link),
+            address,
+            dialed,
+            identity: Some(id(who)),
+            key: tidings::proto::KeyId::default(),
+        };
         self.tell(from, connected(address(to), true, to));
         self.tell(to, connected(format!("from {from}"), false, from));
         link

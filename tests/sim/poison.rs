@@ -70,7 +70,13 @@ fn real_frames(chunk_entries: usize) -> Vec<Heard> {
     peer.delete(now(), Key::usr(b"lamp"));
     let mut heard = Vec::new();
     for anew in [false, true] {
-        let connected = Input::Connected { link: LINK, address: "v".into(), dialed: false, identity: id(0) };
+        let connected = Input::Connected {
+            link: LINK,
+            address: "v".into(),
+            dialed: false,
+            identity: Some(id(0)),
+            key: tidings::proto::KeyId::default(),
+        };
         if anew {
             peer.handle(now(), Input::Disconnected { link: LINK });
             peer.delete(now(), Key::usr(b"nail"));
@@ -108,7 +114,16 @@ fn link_up(node: &mut Node, anew: bool) {
     if anew {
         node.handle(now(), Input::Disconnected { link: LINK });
     }
-    node.handle(now(), Input::Connected { link: LINK, address: "x".into(), dialed: true, identity: id(1) });
+    node.handle(
+        now(),
+        Input::Connected {
+            link: LINK,
+            address: "x".into(),
+            dialed: true,
+            identity: Some(id(1)),
+            key: tidings::proto::KeyId::default(),
+        },
+    );
 }
 
 /// A node that has heard so much.

@@ -46,7 +46,13 @@ fn linked_with(peers: &[u64]) -> Node {
     let mut node = Node::new(NodeConfig::new(id(1)), NOW);
     for &peer in peers {
         let address = format!("n{peer}");
-        let connected = Input::Connected { link: LinkId(peer), address, dialed: true, identity: id(peer) };
+        let connected = Input::Connected {
+            link: LinkId(peer),
+            address,
+            dialed: true,
+            identity: Some(id(peer)),
+            key: tidings::proto::KeyId::default(),
+        };
         node.handle(NOW, connected);
         let hello = hello(&node, peer);
         hear(&mut node, peer, &Message::Hello(hello));

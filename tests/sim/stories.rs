@@ -553,8 +553,13 @@ fn two_processes_with_one_replica_id_are_told_apart() {
     };
     let member = &mut dense.world.members[A];
     let link = tidings::proto::link::LinkId(9);
-    let connected =
-        tidings::proto::node::Input::Connected { link, address: "x".into(), dialed: false, identity: id(A) };
+    let connected = tidings::proto::node::Input::Connected {
+        link,
+        address: "x".into(),
+        dialed: false,
+        identity: Some(id(A)),
+        key: tidings::proto::KeyId::default(),
+    };
     member.node.handle(now, connected);
     let frame = codec::encode(&Message::Hello(hello), None);
     member.node.handle(now, tidings::proto::node::Input::Frame { link, channel: CONTROL, frame });

@@ -427,7 +427,16 @@ impl<'d> Timed<'d> {
         self.wires.insert(link, Wire::new([from, to]));
         for (side, who, other, address) in [(0, from, to, address.to_owned()), (1, to, from, format!("from {from}"))] {
             let (link, identity) = (name(link, side), id(other));
-            self.tell(who, Input::Connected { link, address, dialed: side == 0, identity });
+            self.tell(
+                who,
+                Input::Connected {
+                    link,
+                    address,
+                    dialed: side == 0,
+                    identity: Some(identity),
+                    key: tidings::proto::KeyId::default(),
+                },
+            );
         }
     }
 

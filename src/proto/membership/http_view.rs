@@ -122,6 +122,7 @@ mod tests {
             protocol: 1,
             incarnation: 1,
             boot,
+            keys: Vec::new(),
             state,
         };
         Member { id: ReplicaId::from(number), record }

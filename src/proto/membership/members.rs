@@ -78,6 +78,11 @@ impl Members {
         self.get(id).map(|record| record.state)
     }
 
+    /// Whether its record is forgotten after a while.
+    pub(crate) fn expires(&self, id: ReplicaId) -> bool {
+        self.records.get(&id).is_some_and(|listed| listed.expires.is_some())
+    }
+
     /// Whether it is known to be a leaf.
     pub(crate) fn is_leaf(&self, id: ReplicaId) -> bool {
         self.get(id).is_some_and(|record| record.leaf)
@@ -119,6 +124,7 @@ mod tests {
             protocol: 1,
             incarnation,
             boot: 1,
+            keys: Vec::new(),
             state,
         }
     }

@@ -1,6 +1,7 @@
 //! A member's record, at `sys/members/<replica id>`: JSON, so that people can read it. Not responsible for writing it.
 
 use crate::crdt::{Key, OrMap, ReplicaId};
+use crate::proto::KeyId;
 use serde::{Deserialize, Serialize};
 
 pub(crate) const PREFIX: &[u8] = b"members/";
@@ -25,6 +26,9 @@ pub struct Record {
     /// Drawn at each start of its process.
     #[serde(default)]
     pub boot: u64,
+    /// The keys of the cluster that it accepts, the one that it presents first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyId>,
     /// What is believed of it.
     pub state: MemberState,
 }

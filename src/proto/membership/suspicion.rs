@@ -106,7 +106,17 @@ mod tests {
     fn suspect(incarnation: u64) -> Record {
         let (name, addresses) = (String::new(), Vec::new());
         let (http, leaf, protocol, boot) = (None, false, 1, 7);
-        Record { name, addresses, http, leaf, protocol, incarnation, boot, state: MemberState::Suspect }
+        Record {
+            name,
+            addresses,
+            http,
+            leaf,
+            protocol,
+            incarnation,
+            boot,
+            keys: Vec::new(),
+            state: MemberState::Suspect,
+        }
     }
 
     fn patience(own: u128, seconds: u64, is_author: bool) -> Patience {

@@ -49,7 +49,7 @@ impl Holding {
 impl Node {
     /// A sign of life on a link, after so long without one.
     pub(super) fn on_heard(&mut self, link: LinkId, silence: Duration) {
-        if let Some(id) = self.links.get(&link).filter(|state| state.is_up()).map(|state| state.identity) {
+        if let Some(id) = self.links.get(&link).filter(|state| state.is_up()).and_then(|state| state.identity) {
             self.hear(id, silence);
         }
     }
@@ -77,7 +77,8 @@ impl Node {
     /// Whether what comes on the link has to wait.
     pub(super) fn is_held(&self, link: LinkId) -> bool {
         let Some(state) = self.links.get(&link) else { return false };
-        self.holding.0.get(&state.identity).is_some_and(|peer| peer.until.is_some_and(|until| self.now.instant < until))
+        let peer = state.identity.and_then(|id| self.holding.0.get(&id));
+        peer.is_some_and(|peer| peer.until.is_some_and(|until| self.now.instant < until))
     }
 
     /// Holds a push, whose frame was so long.
@@ -94,7 +95,7 @@ impl Node {
     }
 
     fn give_up_pulls_from(&mut self, id: ReplicaId) {
-        let of_peer = self.links.iter_mut().filter(|(_, state)| state.identity == id);
+        let of_peer = self.links.iter_mut().filter(|(_, state)| state.is_with(id));
         let pulls: Vec<_> = of_peer.filter_map(|(link, state)| Some((*link, state.pull.take()?))).collect();
         for (link, pull) in pulls {
             self.outputs.push_back(Output::Reset { link, channel: pull.channel });
@@ -112,7 +113,7 @@ impl Node {
         let due: Vec<ReplicaId> = self.holding.0.iter_mut().filter_map(|(id, peer)| due(peer).then_some(*id)).collect();
         for id in due {
             debug!(peer = %id, "what it sent is joined");
-            let of_peer = self.links.iter_mut().filter(|(_, state)| state.identity == id && state.is_up());
+            let of_peer = self.links.iter_mut().filter(|(_, state)| state.is_with(id) && state.is_up());
             let held = of_peer.map(|(link, state)| {
                 state.held_bytes = 0;
                 (*link, std::mem::take(&mut state.held))
@@ -171,7 +172,16 @@ mod tests {
             for who in [0, 1] {
                 let (dialed, address) = (who == 0, format!("{}", 1 - who));
                 let identity = ReplicaId::from(2 - who as u128);
-                self.nodes[who].handle(now(self.ms), Input::Connected { link, address, dialed, identity });
+                self.nodes[who].handle(
+                    now(self.ms),
+                    Input::Connected {
+                        link,
+                        address,
+                        dialed,
+                        identity: Some(identity),
+                        key: crate::proto::KeyId::default(),
+                    },
+                );
             }
             self.deliver();
             self.run_for(2_000);

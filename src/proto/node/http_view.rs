@@ -127,7 +127,7 @@ impl Node {
             return Some(self.map.id());
         }
         let target = self.dials.targets.get(address)?;
-        target.id.filter(|&id| target.own || self.links.values().any(|state| state.is_up() && state.identity == id))
+        target.id.filter(|&id| target.own || self.links.values().any(|state| state.is_up() && state.is_with(id)))
     }
 
     pub(super) fn next_unanswered(&self) -> Option<Instant> {

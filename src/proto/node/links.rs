@@ -25,14 +25,14 @@ const REMOVED: &str = "the peer was removed here";
 type Broken = String;
 
 impl Node {
-    pub(super) fn on_connected(&mut self, link: LinkId, address: String, dialed: bool, identity: ReplicaId) {
-        if dialed {
-            self.dials.on_answer(&address, identity, false);
+    pub(super) fn on_connected(&mut self, link: LinkId, mut state: Link) {
+        let (dialed, identity) = (state.dialed, state.identity);
+        if let Some(id) = identity.filter(|_| dialed) {
+            self.dials.on_answer(&state.address, id, false);
         }
         // Before a hello, so that the peer does not count the link as one that was up and is lost, at each attempt.
-        let barred = self.dials.is_barred(&address, Some(identity)) && !self.lets_in(&address, dialed);
-        let ask = if dialed { self.ask_of(&address, identity) } else { Ask::Active };
-        let mut state = Link::new(address, dialed, identity, self.now.instant);
+        let barred = self.dials.is_barred(&state.address, identity) && !self.lets_in(&state.address, dialed);
+        let ask = if dialed { self.ask_of(&state.address, identity) } else { Ask::Active };
         // Of a link that was accepted the hello says what it is for.
         state.role = if dialed && ask != Ask::Passing { Role::Active } else { Role::Passing };
         self.links.insert(link, state);
@@ -63,10 +63,9 @@ impl Node {
     pub(super) fn on_frame(&mut self, link: LinkId, channel: u64, frame: &Bytes) {
         let now = self.now.instant;
         let Some(state) = self.links.get_mut(&link).filter(|state| !state.closing) else { return };
-        let _span = debug_span!("link", peer = %state.identity).entered();
+        let _span = debug_span!("link", peer = state.identity.map(tracing::field::display)).entered();
         state.last_heard = now;
-        let (up, id) = (state.is_up(), state.identity);
-        if up {
+        if let Some(id) = state.identity.filter(|_| state.is_up()) {
             self.hear(id, Duration::ZERO);
         }
         let result = self.on_message(link, channel, frame);
@@ -149,9 +148,9 @@ impl Node {
         let Some(state) = self.links.get(&link) else { return Ok(()) };
         let (dialed, address, identity) = (state.dialed, state.address.clone(), state.identity);
         if hello.cluster != self.config.cluster {
-            return Err("it is of another cluster".to_owned());
+            return Err(of_another_cluster(&self.config.cluster));
         }
-        if hello.replica != identity {
+        if let Some(identity) = identity.filter(|identity| *identity != hello.replica) {
             return Err(format!("it says it is {}, and its certificate says {identity}", hello.replica));
         }
         let own = hello.replica == self.map.id();
@@ -176,7 +175,7 @@ impl Node {
         };
         info!(peer = %hello.replica, name = hello.name, address, "link up");
         self.meters.links_up += 1;
-        let audit = hello.audit;
+        let (audit, peer) = (hello.audit, hello.replica);
         self.on_met(&hello);
         if let Some(state) = self.links.get_mut(&link) {
             state.greet(hello);
@@ -185,7 +184,7 @@ impl Node {
         }
         self.on_linked(link);
         self.synced_once |= audit == self.map.audit();
-        self.hear_anew(identity);
+        self.hear_anew(peer);
         self.anti_entropy_soon();
         self.compare(link, audit);
         let early = self.links.get_mut(&link).map(|state| std::mem::take(&mut state.early));
@@ -213,7 +212,7 @@ impl Node {
             Boot::Clone => error!(replica = %hello.replica, address = hello.address, "peer refused: {CLONED}"),
             Boot::StillClone => debug!(replica = %hello.replica, address = hello.address, "peer still refused"),
         }
-        let up = self.links.iter().filter(|(_, state)| state.is_up() && state.identity == hello.replica);
+        let up = self.links.iter().filter(|(_, state)| state.is_up() && state.is_with(hello.replica));
         let up: Vec<LinkId> = up.map(|(link, _)| *link).collect();
         for link in up {
             self.close_link(link, CLONED.to_owned());
@@ -226,16 +225,17 @@ impl Node {
         dialed && self.dials.targets.get(address).is_some_and(|target| target.lets_in)
     }
 
-    /// Of several links to one peer the one that the lower id dialled stays; a restarted peer's new link always does. If
+    /// Of several links to one peer the one with the newest key stays, of these the one that the lower id dialled; a restarted peer's new link always does. If
     /// it was no restart but a clone, the process whose link goes will come back, and `refuses_clone` finds it out. Whether
     /// one of the others was active; `None` if one of them stays.
     fn wins_over_others(&mut self, link: LinkId, hello: &Hello) -> Option<bool> {
         let lower_dials = |state: &Link| state.dialed == (self.map.id() < hello.replica);
-        let new = self.links.get(&link).map(lower_dials)?;
-        let same_peer = |state: &Link| state.is_up() && state.identity == hello.replica;
+        let order = |state: &Link| (self.rank(state), !lower_dials(state));
+        let new = self.links.get(&link).map(order)?;
+        let same_peer = |state: &Link| state.is_up() && state.is_with(hello.replica);
         let others: Vec<_> = self.links.iter().filter(|(_, state)| same_peer(state)).collect();
         let restarted = |state: &Link| state.hello.as_ref().is_some_and(|old| old.boot != hello.boot);
-        if others.iter().any(|(_, old)| !restarted(old) && lower_dials(old) && !new) {
+        if others.iter().any(|(_, old)| !restarted(old) && order(old) < new) {
             return None;
         }
         let active = others.iter().any(|(_, old)| old.role == Role::Active);
@@ -332,11 +332,12 @@ impl Node {
         self.past[1].join(&state.received);
         let Some(hello) = state.hello else { return };
         self.meters.links_lost += 1;
+        let peer = hello.replica;
         if state.closing {
-            self.hear(state.identity, Duration::ZERO);
+            self.hear(peer, Duration::ZERO);
         }
         // Perhaps both had dialled, and the other link is just coming up.
-        if self.is_linked(state.identity) {
+        if self.is_linked(peer) {
             return;
         }
         // A leaf meets others in a small cluster, too.
@@ -345,18 +346,18 @@ impl Node {
         }
         info!(peer = %hello.replica, name = hello.name, "link lost");
         self.on_active_lost();
-        self.on_contact_failed(state.identity);
-        self.dials.on_lost(state.identity, state.dialed, self.now.instant, &self.config);
+        self.on_contact_failed(peer);
+        self.dials.on_lost(peer, state.dialed, self.now.instant, &self.config);
         match (state.closing, state.goodbye) {
             (true, _) => {}
-            (false, true) => self.write_down(state.identity),
-            (false, false) => self.suspect(state.identity),
+            (false, true) => self.write_down(peer),
+            (false, false) => self.suspect(peer),
         }
     }
 
     pub(super) fn add_given_peer(&mut self, address: &str) -> bool {
         let at_address = |state: &&Link| state.hello.as_ref().is_some_and(|hello| hello.address == address);
-        let linked = self.links.values().find(at_address).map(|state| state.identity);
+        let linked = self.links.values().find(at_address).and_then(|state| state.identity);
         let known = linked.or_else(|| self.member_at(address));
         if let Some(id) = known {
             self.dials.unbar(id);
@@ -370,11 +371,11 @@ impl Node {
         let id = address_or_id.parse::<ReplicaId>().ok();
         let matches = |state: &Link| {
             let listens = state.hello.as_ref().map(|hello| hello.address.as_str());
-            id.map_or(state.address == address_or_id || listens == Some(address_or_id), |id| state.identity == id)
+            id.map_or(state.address == address_or_id || listens == Some(address_or_id), |id| state.is_with(id))
         };
         let links: Vec<LinkId> = self.links.iter().filter(|(_, state)| matches(state)).map(|(link, _)| *link).collect();
         let of_target = self.dials.targets.get(address_or_id).and_then(|target| target.id);
-        let of_link = links.first().and_then(|link| self.links.get(link)).map(|state| state.identity);
+        let of_link = links.first().and_then(|link| self.links.get(link)).and_then(|state| state.identity);
         let id = id.or(of_link).or(of_target);
         let dialed = self
             .dials
@@ -439,7 +440,7 @@ impl Node {
 
     /// The peers: all addresses that are dialled, and who has dialled this node.
     pub fn peers(&self) -> Vec<PeerInfo> {
-        let link_to = |id: ReplicaId| self.links.iter().find(|(_, state)| state.is_up() && state.identity == id);
+        let link_to = |id: ReplicaId| self.links.iter().find(|(_, state)| state.is_up() && state.is_with(id));
         let of = |address: &str, id: Option<ReplicaId>| {
             let link = id.and_then(link_to);
             PeerInfo {
@@ -453,9 +454,9 @@ impl Node {
         let targets = self.dials.targets.iter().filter(|(_, target)| !target.own);
         let mut peers: Vec<PeerInfo> = targets.map(|(address, target)| of(address, target.id)).collect();
         for (_, state) in self.links.iter().filter(|(_, state)| state.is_up()) {
-            if !peers.iter().any(|peer| peer.id == Some(state.identity)) {
+            if !peers.iter().any(|peer| peer.id == state.identity) {
                 let address = state.hello.as_ref().map_or("", |hello| &hello.address);
-                peers.push(of(address, Some(state.identity)));
+                peers.push(of(address, state.identity));
             }
         }
         peers
@@ -464,16 +465,26 @@ impl Node {
     /// The links that are up.
     pub fn links(&self) -> Vec<LinkInfo> {
         let up = self.links.iter().filter(|(_, state)| state.is_up());
-        up.map(|(link, state)| LinkInfo {
-            link: *link,
-            id: state.identity,
-            address: state.hello.as_ref().map(|hello| hello.address.clone()).unwrap_or_default(),
-            mode: state.mode(),
-            active: state.role == Role::Active,
-            lag: state.known.as_ref().map_or(0, |known| self.map.context().count_missing_from(known)),
-            last_heard: state.last_heard,
-            ledgers: [state.sent, state.received],
-        })
-        .collect()
+        up.filter_map(|(link, state)| Some((link, state, state.hello.as_ref()?)))
+            .map(|(link, state, hello)| LinkInfo {
+                link: *link,
+                id: hello.replica,
+                address: hello.address.clone(),
+                mode: state.mode(),
+                active: state.role == Role::Active,
+                lag: state.known.as_ref().map_or(0, |known| self.map.context().count_missing_from(known)),
+                last_heard: state.last_heard,
+                ledgers: [state.sent, state.received],
+            })
+            .collect()
     }
+}
+
+/// The peer has proved itself with a key of ours all the same.
+fn of_another_cluster(own: &[u8; 16]) -> String {
+    let own = u128::from_be_bytes(*own);
+    format!(
+        "it is of another cluster, though it holds our secret: beside a secret that was rotated there has to be the line \
+         \"cluster {own:032x}\", as \"tidings secret rotate\" writes it"
+    )
 }

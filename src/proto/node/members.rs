@@ -78,16 +78,21 @@ impl Node {
             protocol: PROTOCOL_VERSION,
             incarnation,
             boot: self.config.boot,
+            keys: self.config.keys.clone(),
             state: if self.left { MemberState::Left } else { MemberState::Alive },
         };
         self.write_record(id, &record);
     }
 
-    /// Somebody wrote over the own record: takes it back, with a higher incarnation.
+    /// Somebody wrote over the own record, or the own keys are others now: says what is, with a higher incarnation.
     pub(super) fn refute(&mut self) {
         let is = if self.left { MemberState::Left } else { MemberState::Alive };
-        if self.members.state(self.map.id()) != Some(is) {
+        let said = self.members.get(self.map.id());
+        let (state, keys) = (said.map(|record| record.state), said.map(|record| &record.keys));
+        if state != Some(is) {
             self.meters.refuted += 1;
+        }
+        if state != Some(is) || keys != Some(&self.config.keys) {
             self.write_own_record();
         }
     }
@@ -137,19 +142,17 @@ impl Node {
         }
     }
 
-    fn write_record(&mut self, id: ReplicaId, record: &Record) {
+    pub(super) fn write_record(&mut self, id: ReplicaId, record: &Record) {
         // Of this node's own it is made up for as soon as there is room; of another's, others write the same.
         if !self.is_writable() {
             return;
         }
         let (key, value, now) = (membership::key_of(id), record.to_json(), self.now.wall_ms);
         let key = Key::sys(&key);
-        if record.state >= MemberState::Down {
-            let deadline = now.saturating_add(self.config.forget_member_ms);
-            self.map.put_until(key, value, deadline, now);
-        } else {
-            self.map.put(key, value, now);
-        }
+        match self.deadline_of(record) {
+            Some(deadline) => self.map.put_until(key, value, deadline, now),
+            None => self.map.put(key, value, now),
+        };
         self.on_local_write(key);
         self.follow_members();
     }

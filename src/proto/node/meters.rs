@@ -115,7 +115,16 @@ mod tests {
             for who in [0, 1] {
                 let identity = ReplicaId::from(2 - who as u128);
                 let address = format!("{}", 1 - who);
-                self.nodes[who].handle(at(self.ms), Input::Connected { link, address, dialed: who == 0, identity });
+                self.nodes[who].handle(
+                    at(self.ms),
+                    Input::Connected {
+                        link,
+                        address,
+                        dialed: who == 0,
+                        identity: Some(identity),
+                        key: crate::proto::KeyId::default(),
+                    },
+                );
             }
             self.run();
         }

@@ -157,14 +157,14 @@ impl Node {
     }
 
     /// What a link that was dialled is for.
-    pub(super) fn ask_of(&mut self, address: &str, id: ReplicaId) -> Ask {
+    pub(super) fn ask_of(&mut self, address: &str, id: Option<ReplicaId>) -> Ask {
         let active = self.active_links();
         let contacted = self.overlay.take(address);
         if !self.overlay.is_large() {
             return Ask::Active;
         }
         // It was taken for gone, and so, probably, are we by it: two halves meet again.
-        if !may_be_asked(self.members.state(id)) {
+        if id.is_some_and(|id| !may_be_asked(self.members.state(id))) {
             return Ask::Urgent;
         }
         match contacted {
@@ -268,7 +268,7 @@ impl Node {
         self.remember_anchor();
         let member = if self.rng.random_ratio(1, MEMBER_EVERY) { self.any_member() } else { None };
         let Some(contact) = member.or_else(|| self.view.select(&mut self.rng).cloned()) else { return };
-        let linked = self.links.iter().find(|(_, state)| state.is_up() && state.identity == contact.id);
+        let linked = self.links.iter().find(|(_, state)| state.is_up() && state.is_with(contact.id));
         match linked.map(|(link, _)| *link) {
             Some(link) => self.send_shuffle(link, self.config.view.propagate == Propagate::PushPull),
             None if self.is_fresh(contact.id, &contact.address) => {
@@ -314,7 +314,7 @@ impl Node {
             let old = now.since(state.up_at) >= self.config.anchor_every;
             state.is_up() && state.role == Role::Active && old && !state.is_leaf()
         };
-        let of = |state: &Link| Some((state.hello.as_ref()?.address.clone(), state.identity));
+        let of = |state: &Link| state.hello.as_ref().map(|hello| (hello.address.clone(), hello.replica));
         let old = self.links.values().filter(old).filter_map(of);
         if let Some((address, id)) = old.choose(&mut self.rng) {
             let doomed = self.dials.anchors().filter(|(_, id)| !id.is_some_and(|id| self.is_linked(id)));

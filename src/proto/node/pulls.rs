@@ -45,7 +45,10 @@ impl Node {
         let defect = theirs.context == ours.context && theirs.pending == 0 && self.map.pending() == 0;
         if defect {
             self.meters.defects += 1;
-            error!(peer = %state.identity, "equal contexts with unequal states: a defect; repairing by a catch-up both ways");
+            error!(
+                peer = state.identity.map(tracing::field::display),
+                "equal contexts with unequal states: a defect; repairing by a catch-up both ways"
+            );
         }
         self.want_pull(link, defect);
         true

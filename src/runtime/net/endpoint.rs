@@ -8,17 +8,16 @@
 
 use super::limit::LimitedSocket;
 use super::socket::CutSocket;
-use super::tls::{self, CLUSTER_NAME};
 use super::traffic::Traffic;
 use super::{
-    CloseCode, CutSwitch, FRAME_BYTES_MAX, Identity, Ledger, LinkError, LinkFault, LinkLimits, Transport, Volume,
+    CLUSTER_NAME, CloseCode, CutSwitch, FRAME_BYTES_MAX, Identity, Ledger, LinkError, LinkFault, LinkLimits, Peer,
+    Transport, Volume,
 };
-use crate::ReplicaId;
 use quinn::{AsyncUdpSocket, ConnectionError, Incoming, Runtime, TokioRuntime, VarInt};
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, Id, JoinSet};
@@ -38,14 +37,16 @@ const INCOMING_MAX: usize = 256;
 const INCOMING_BYTES: u64 = 16 << 10;
 const INCOMING_BYTES_TOTAL: u64 = 1 << 20;
 
-/// A connection with a node of the cluster, which replica it is, and where it is.
-pub type Accepted = (quinn::Connection, ReplicaId, SocketAddr);
+/// A connection with a node of the cluster, which it is, and where it is.
+pub type Accepted = (quinn::Connection, Peer, SocketAddr);
 
 /// The socket of a node: dials and accepts connections with nodes of its cluster, and with nobody else.
 #[derive(Debug)]
 pub struct Endpoint {
     quinn: quinn::Endpoint,
-    client: quinn::ClientConfig,
+    /// What is presented and accepted now.
+    identity: RwLock<Identity>,
+    transport: Arc<quinn::TransportConfig>,
     dial_timeout: Duration,
     handshakes: Mutex<Handshakes>,
     meter: Meter,
@@ -87,18 +88,28 @@ impl Endpoint {
             limits if limits.is_none() => socket,
             limits => Arc::new(LimitedSocket::new(socket, limits)),
         };
-        let server = server_config(identity, transport);
+        let shared = transport.config();
+        let server = server_config(identity, &shared);
         let quinn = quinn::Endpoint::new_with_abstract_socket(
             identity.endpoint(),
             Some(server),
             socket,
             Arc::new(TokioRuntime),
         )?;
-        let mut client = identity.client();
-        client.transport_config(transport.config());
         let (dial_timeout, send_bytes_max) = (transport.dial_timeout, transport.send_bytes.into());
         let silence = transport.idle_timeout;
-        Ok(Self { quinn, client, dial_timeout, handshakes: Mutex::default(), meter, send_bytes_max, silence })
+        let (identity, handshakes) = (RwLock::new(identity.clone()), Mutex::default());
+        Ok(Self { quinn, identity, transport: shared, dial_timeout, handshakes, meter, send_bytes_max, silence })
+    }
+
+    /// What is presented and accepted from now on. Connections that stand are not touched, nor is the key of resets.
+    pub fn set_identity(&self, identity: &Identity) {
+        self.quinn.set_server_config(Some(server_config(identity, &self.transport)));
+        *self.identity.write().unwrap_or_else(PoisonError::into_inner) = identity.clone();
+    }
+
+    fn identity(&self) -> Identity {
+        self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What passes its socket.
@@ -117,11 +128,11 @@ impl Endpoint {
         self.quinn.local_addr()
     }
 
-    /// Connects with the node at that address, and tells which replica it is.
+    /// Connects with the node at that address, and tells which it is.
     ///
     /// This node has then checked the other, but not yet the other this one: a node that refuses us is noticed when the
     /// connection is used for the first time. Dropping the future gives the attempt up.
-    pub async fn dial(&self, peer: SocketAddr) -> Result<(quinn::Connection, ReplicaId), LinkError> {
+    pub async fn dial(&self, peer: SocketAddr) -> Result<(quinn::Connection, Peer), LinkError> {
         self.dial_and_tell(peer, || {}).await
     }
 
@@ -131,8 +142,11 @@ impl Endpoint {
         &self,
         peer: SocketAddr,
         answered: impl FnOnce(),
-    ) -> Result<(quinn::Connection, ReplicaId), LinkError> {
-        let result = match self.quinn.connect_with(self.client.clone(), peer, CLUSTER_NAME) {
+    ) -> Result<(quinn::Connection, Peer), LinkError> {
+        let identity = self.identity();
+        let mut client = identity.client();
+        client.transport_config(Arc::clone(&self.transport));
+        let result = match self.quinn.connect_with(client, peer, CLUSTER_NAME) {
             Ok(mut connecting) => {
                 let answer = async { connecting.handshake_data().await.is_ok() };
                 match tokio::time::timeout(self.dial_timeout, answer).await {
@@ -141,7 +155,7 @@ impl Endpoint {
                             answered();
                         }
                         // What has failed fails again.
-                        established(connecting, self.dial_timeout * ANSWERED_TIMES).await
+                        established(connecting, &identity, self.dial_timeout * ANSWERED_TIMES).await
                     }
                     Err(_) => Err(LinkFault::Timeout),
                 }
@@ -157,7 +171,9 @@ impl Endpoint {
         let mut handshakes = self.handshakes.lock().await;
         loop {
             tokio::select! {
-                incoming = self.quinn.accept() => handshakes.begin(incoming?, self.dial_timeout * ANSWERED_TIMES),
+                incoming = self.quinn.accept() => {
+                    handshakes.begin(incoming?, self.identity(), self.dial_timeout * ANSWERED_TIMES);
+                }
                 Some(result) = handshakes.next() => return Some(result),
             }
         }
@@ -174,10 +190,10 @@ impl Endpoint {
     }
 }
 
-fn server_config(identity: &Identity, transport: &Transport) -> quinn::ServerConfig {
+fn server_config(identity: &Identity, transport: &Arc<quinn::TransportConfig>) -> quinn::ServerConfig {
     let mut server = identity.server();
     server
-        .transport_config(transport.config())
+        .transport_config(Arc::clone(transport))
         .max_incoming(INCOMING_MAX)
         .incoming_buffer_size(INCOMING_BYTES)
         .incoming_buffer_size_total(INCOMING_BYTES_TOTAL);
@@ -192,7 +208,7 @@ struct Handshakes {
 }
 
 impl Handshakes {
-    fn begin(&mut self, incoming: Incoming, timeout: Duration) {
+    fn begin(&mut self, incoming: Incoming, identity: Identity, timeout: Duration) {
         let peer = canonical(incoming.remote_address());
         let crowded = self.oldest_first.len() >= UNPROVEN_MAX || self.is_answered(peer);
         if crowded && !incoming.remote_address_validated() {
@@ -203,7 +219,7 @@ impl Handshakes {
         if self.oldest_first.len() >= HANDSHAKES_MAX {
             self.give_up_oldest();
         }
-        self.oldest_first.push_back((peer, self.tasks.spawn(handshake(incoming, peer, timeout))));
+        self.oldest_first.push_back((peer, self.tasks.spawn(handshake(incoming, peer, identity, timeout))));
     }
 
     /// Whether an answer may be on its way there. Of several attempts of a peer the first is answered in full, and the next ones
@@ -238,9 +254,14 @@ impl Handshakes {
     }
 }
 
-async fn handshake(incoming: Incoming, peer: SocketAddr, timeout: Duration) -> Result<Accepted, LinkError> {
-    match established(incoming, timeout).await {
-        Ok((connection, replica)) => Ok((connection, replica, peer)),
+async fn handshake(
+    incoming: Incoming,
+    peer: SocketAddr,
+    identity: Identity,
+    timeout: Duration,
+) -> Result<Accepted, LinkError> {
+    match established(incoming, &identity, timeout).await {
+        Ok((connection, who)) => Ok((connection, who, peer)),
         Err(fault) => {
             match fault {
                 LinkFault::GivenUp => tracing::debug!(%peer, reason = %fault, "no connection"),
@@ -253,17 +274,23 @@ async fn handshake(incoming: Incoming, peer: SocketAddr, timeout: Duration) -> R
 
 async fn established(
     connecting: impl IntoFuture<Output = Result<quinn::Connection, ConnectionError>>,
+    identity: &Identity,
     timeout: Duration,
-) -> Result<(quinn::Connection, ReplicaId), LinkFault> {
+) -> Result<(quinn::Connection, Peer), LinkFault> {
     let connection = tokio::time::timeout(timeout, connecting.into_future())
         .await
         .map_err(|_| LinkFault::Timeout)?
         .map_err(|error| LinkFault::from(&error))?;
-    match tls::peer_replica(&connection) {
-        Some(replica) => Ok((connection, replica)),
-        None => {
-            connection.close(CloseCode::Broken.into(), b"the certificate does not name one replica");
-            Err(LinkFault::NoReplica)
+    match identity.peer(&connection) {
+        Ok(peer) => Ok((connection, peer)),
+        Err(fault) => {
+            let reason = match fault {
+                LinkFault::NoReplica => "the certificate does not name one replica",
+                LinkFault::NotMeant => "the certificate is not meant for a node of a cluster",
+                _ => "the certificate is of another cluster",
+            };
+            connection.close(CloseCode::Broken.into(), reason.as_bytes());
+            Err(fault)
         }
     }
 }

@@ -16,15 +16,26 @@ pub struct LinkError {
 /// What went wrong with a connection, before it was a link or after.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkFault {
-    /// Its certificate does not come from the authority of our secret.
-    #[error("not of this cluster: its certificate was made with another secret than ours")]
+    /// Its certificate comes from no authority that we know.
+    #[error(
+        "not of this cluster: its certificate was made with another secret than ours, or comes from another authority"
+    )]
     OtherCluster,
     /// It offered no certificate at all.
     #[error("not of this cluster: it has no certificate")]
     NoCertificate,
     /// It did not accept our certificate, or missed one.
-    #[error("it refused us as not of its cluster: its secret is another one than ours")]
+    #[error("it refused us as not of its cluster: its secret, or authority, is another one than ours")]
     RefusedUs,
+    /// Its certificate is of an authority that we know, but was issued for something else than a node.
+    #[error("its certificate is not meant for a node: it lacks the DNS name {}", super::CLUSTER_NAME)]
+    NotMeant,
+    /// Its certificate is not valid any more, or not yet.
+    #[error("its certificate has expired or is not valid yet, if our clock is right")]
+    Expired,
+    /// It takes our certificate for one that is not valid any more.
+    #[error("it refused our certificate as expired: renew it, or set its clock right")]
+    WeExpired,
     /// It is of the cluster, but its certificate does not name one replica.
     #[error("its certificate does not say which replica it is")]
     NoReplica,
@@ -77,6 +88,7 @@ impl From<&ConnectionError> for LinkFault {
 fn seen_by_us(code: TransportErrorCode) -> Option<LinkFault> {
     match Alert::from_code(code)? {
         Alert::Certificate => Some(LinkFault::OtherCluster),
+        Alert::CertificateExpired => Some(LinkFault::Expired),
         Alert::CertificateRequired => Some(LinkFault::NoCertificate),
         Alert::NoApplicationProtocol => Some(LinkFault::OtherProtocol),
     }
@@ -92,6 +104,7 @@ fn told_by_peer(code: TransportErrorCode) -> Option<LinkFault> {
     }
     match Alert::from_code(code)? {
         Alert::Certificate | Alert::CertificateRequired => Some(LinkFault::RefusedUs),
+        Alert::CertificateExpired => Some(LinkFault::WeExpired),
         Alert::NoApplicationProtocol => Some(LinkFault::OtherProtocol),
     }
 }
@@ -103,6 +116,7 @@ fn other(error: &ConnectionError) -> LinkFault {
 /// The TLS alerts (RFC 8446, section 6.2) that mean something to whoever runs a cluster.
 enum Alert {
     Certificate,
+    CertificateExpired,
     CertificateRequired,
     NoApplicationProtocol,
 }
@@ -111,7 +125,8 @@ impl Alert {
     fn from_code(code: TransportErrorCode) -> Option<Self> {
         // QUIC carries an alert as 0x100 + its number (RFC 9001, section 4.8).
         match u64::from(code).checked_sub(0x100)? {
-            // bad, unsupported, revoked, expired, unknown certificate; unknown authority; bad signature
+            // bad, unsupported, revoked, unknown certificate; unknown authority; bad signature
+            45 => Some(Self::CertificateExpired),
             42..=46 | 48 | 51 => Some(Self::Certificate),
             116 => Some(Self::CertificateRequired),
             120 => Some(Self::NoApplicationProtocol),

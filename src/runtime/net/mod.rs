@@ -2,8 +2,8 @@
 //! or for when to try again.
 //!
 //! ```text
-//! Secret ──► Identity ──► Endpoint ──dial, accept──► connection ──spawn_link──► LinkHandle  (commands go in)
-//!             (TLS)     (UDP socket)                                            LinkEvent   (events come out)
+//! Keys ──► Identity ──► Endpoint ──dial, accept──► connection ──spawn_link──► LinkHandle  (commands go in)
+//!           (TLS)     (UDP socket)                                            LinkEvent   (events come out)
 //! ```
 //!
 //! A link has channels. Each is one bidirectional stream, opened by the first frame that is sent on it:
@@ -22,25 +22,32 @@
 //! that the control channel goes first. Under QUIC a socket counts all that passes it (`socket`, `traffic`), and may be limited
 //! (`limit`).
 
+mod authority;
+mod certificates;
 mod channel;
 mod congestion;
 mod connection;
 mod endpoint;
 mod error;
+mod keys;
 mod limit;
 mod reset;
 mod secret;
+mod secrets;
 mod session;
 mod socket;
 mod tls;
 mod traffic;
 mod transport;
+mod trust;
 mod varint;
 mod window;
 
 #[cfg(test)]
 mod tests;
 
+pub use authority::CLUSTER_NAME;
+pub use certificates::{Certificates, cluster_of_authority};
 pub use channel::FRAME_BYTES_MAX;
 pub use connection::{
     CHANNELS_MAX, COMMANDS_MAX, Full, LinkCommand, LinkEvent, LinkHandle, LinkLimits, LinkStats, QUEUE_FRAMES_MAX,
@@ -48,10 +55,14 @@ pub use connection::{
 };
 pub use endpoint::{Accepted, Endpoint, HANDSHAKES_MAX, Meter};
 pub use error::{LinkError, LinkFault};
+pub use keys::Keys;
 pub use limit::UploadLimits;
+pub use reset::ResetKey;
 pub use secret::{ParseSecretError, Secret};
+pub use secrets::{ParseSecretsError, Secrets};
 pub use session::{Kept, Session};
 pub use socket::CutSwitch;
 pub use tls::{ALPN, Identity, TlsError};
 pub use traffic::{Ledger, Volume};
 pub use transport::{CloseCode, Transport};
+pub use trust::Peer;

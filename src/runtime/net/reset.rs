@@ -3,22 +3,37 @@
 //!
 //! A peer goes on asking on a connection of the process that is no more; the answer ends that at once, and it dials anew.
 
-use super::Secret;
-use crate::ReplicaId;
 use quinn::EndpointConfig;
 use quinn::crypto::{CryptoError, HmacKey};
 use quinn_proto::HashedConnectionIdGenerator;
+use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// The key of one replica. Whoever holds the secret can end its connections, as it could by other means.
+/// The key of one replica, which nobody else has: not even a holder of the cluster's secret can end its connections. Where it
+/// is not kept, peers find out by silence that a node was restarted.
 #[derive(Clone)]
-pub(super) struct ResetKey(Zeroizing<[u8; 32]>);
+pub struct ResetKey(Zeroizing<[u8; 32]>);
 
 impl ResetKey {
-    pub(super) fn new(secret: &Secret, replica: ReplicaId) -> Self {
-        let key = secret.derive("tidings v1 stateless reset");
-        Self(Zeroizing::new(blake3::keyed_hash(&key, replica.to_string().as_bytes()).into()))
+    /// How long it is.
+    pub const BYTES: usize = 32;
+
+    /// A new one. The generator must be a cryptographic one, such as `rand::rng()`.
+    pub fn random(rng: &mut impl rand::Rng) -> Self {
+        let mut key = Zeroizing::new([0; Self::BYTES]);
+        rng.fill_bytes(&mut *key);
+        Self(key)
+    }
+
+    /// One that was kept.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// To be kept.
+    pub fn as_bytes(&self) -> &[u8; Self::BYTES] {
+        &self.0
     }
 
     /// The settings of an endpoint of this replica.
@@ -30,6 +45,12 @@ impl ResetKey {
         let key = u64::from_le_bytes(key);
         config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(key)));
         config
+    }
+}
+
+impl fmt::Debug for ResetKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ResetKey(..)")
     }
 }
 
@@ -58,19 +79,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_the_same_after_a_restart_and_another_for_each_replica_and_cluster() {
-        let (secret, other) = (Secret::random(&mut rand::rng()), Secret::random(&mut rand::rng()));
-        let (a, b) = (ReplicaId::from(1), ReplicaId::from(2));
+    fn a_key_that_was_kept_signs_the_same_and_no_other_does() {
         let signed = |key: &ResetKey| {
             let mut signature = vec![0; key.signature_len()];
             key.sign(b"an id", &mut signature);
             signature
         };
-        let key = ResetKey::new(&secret, a);
+        let key = ResetKey::random(&mut rand::rng());
         let signature = signed(&key);
-        assert_eq!(signature, signed(&ResetKey::new(&secret, a)));
-        assert_ne!(signature, signed(&ResetKey::new(&secret, b)));
-        assert_ne!(signature, signed(&ResetKey::new(&other, a)));
+        assert_eq!(signature, signed(&ResetKey::from_bytes(*key.as_bytes())));
+        assert_ne!(signature, signed(&ResetKey::random(&mut rand::rng())));
         assert!(key.verify(b"an id", &signature).is_ok());
         assert!(key.verify(b"another", &signature).is_err() && key.verify(b"an id", &signature[1..]).is_err());
     }

@@ -1,6 +1,7 @@
 //! The secret that makes machines one cluster. Not responsible for where it is kept, nor for what is derived from it
-//! besides the cluster's name.
+//! besides its name.
 
+use crate::proto::KeyId;
 use std::fmt;
 use std::str::FromStr;
 use zeroize::Zeroizing;
@@ -39,12 +40,18 @@ impl Secret {
         hex
     }
 
-    /// The name of the cluster: the same on each of its nodes, and public, since the secret cannot be told from it.
+    /// The id of the cluster of which it is the first secret: the same on each of its nodes, and public, since the secret cannot
+    /// be told from it.
     pub fn cluster_id(&self) -> [u8; 16] {
         let derived = self.derive("tidings v1 cluster id");
         let mut id = [0; 16];
         id.copy_from_slice(&derived[..16]);
         id
+    }
+
+    /// Its name, by which people tell it from others.
+    pub fn key_id(&self) -> KeyId {
+        KeyId::of_hash(&self.cluster_id())
     }
 
     /// A key of its own for each purpose, so that none tells anything about another, or about the secret.

@@ -1,7 +1,8 @@
 //! Stories of two nodes on the loopback, over real UDP. Not responsible for lossy networks. Nothing here depends on how
 //! long anything takes, only that it comes to pass.
 
-use super::tls::{self, Authority, Leaf};
+use super::authority::{Authority, Leaf};
+use super::tls::{self, Presented};
 use super::*;
 use crate::ReplicaId;
 use crate::proto::link::LinkId;
@@ -52,7 +53,9 @@ impl Node {
 
     fn at(address: SocketAddr, secret: &Secret, number: u128, transport: Transport) -> Self {
         let (replica, cut) = (ReplicaId::from(number), CutSwitch::default());
-        let identity = Identity::from_secret(secret, replica).expect("an identity");
+        // As one that is kept: that of a process is the same after a restart.
+        let reset = ResetKey::from_bytes(*blake3::hash(&number.to_le_bytes()).as_bytes());
+        let identity = Identity::new(&secret.clone().into(), replica).expect("an identity").with_reset(reset);
         let transport = Transport { dial_timeout: PATIENCE, ..transport };
         let endpoint = Endpoint::bind(address, &identity, &transport, cut.clone()).expect("a socket");
         Self { endpoint, replica, cut }
@@ -66,9 +69,10 @@ impl Node {
     async fn connect(&self, other: &Self) -> (quinn::Connection, quinn::Connection) {
         let (dialed, accepted) =
             soon(async { tokio::join!(self.endpoint.dial(other.address()), other.accept()) }).await;
-        let (ours, their_replica) = dialed.expect("dialed");
-        let (theirs, our_replica, address) = accepted.expect("accepted");
-        assert_eq!((our_replica, their_replica), (self.replica, other.replica));
+        let (ours, them) = dialed.expect("dialed");
+        let (theirs, us, address) = accepted.expect("accepted");
+        assert_eq!((us.replica, them.replica), (Some(self.replica), Some(other.replica)));
+        assert_eq!(us.key, them.key);
         assert_eq!(address, self.address());
         (ours, theirs)
     }
@@ -194,18 +198,21 @@ fn stranger(config: rustls::ClientConfig) -> (quinn::Endpoint, quinn::ClientConf
 
 /// A stranger who takes any server of the cluster for good, but shows a certificate of his own, or none.
 fn intruder(cluster: &Secret, own: Option<&Secret>, alpn: &[u8]) -> (quinn::Endpoint, quinn::ClientConfig) {
-    let roots = Authority::from_secret(cluster).and_then(|authority| authority.roots()).expect("roots");
-    let leaf = own.map(|secret| {
+    let anchor = Authority::from_secret(cluster).and_then(|authority| authority.anchor()).expect("an anchor");
+    let presented = own.map(|secret| {
         let authority = Authority::from_secret(secret).expect("an authority");
-        Leaf::issue(&authority, &[tls::CLUSTER_NAME.to_owned()]).expect("a certificate")
+        let leaf = Leaf::issue(&authority, &[CLUSTER_NAME.to_owned()]).expect("a certificate");
+        let issuer = rustls::DistinguishedName::in_sequence(&anchor.subject);
+        Arc::new(Presented(vec![(issuer, Arc::new(leaf.certified().expect("a key")))]))
     });
-    stranger(tls::client_config(roots, leaf.as_ref(), alpn).expect("a config"))
+    let roots = Arc::new(rustls::RootCertStore { roots: vec![anchor] });
+    stranger(tls::client_config(roots, presented.as_ref(), alpn).expect("a config"))
 }
 
 /// What both sides say of an intruder: first the server, then the intruder's own link, on which no frame may come.
 async fn refusal(node: &Node, intruder: (quinn::Endpoint, quinn::ClientConfig)) -> (LinkFault, String) {
     let (endpoint, config) = intruder;
-    let connecting = endpoint.connect_with(config, node.address(), tls::CLUSTER_NAME).expect("an attempt");
+    let connecting = endpoint.connect_with(config, node.address(), CLUSTER_NAME).expect("an attempt");
     let (connected, accepted) = soon(async { tokio::join!(connecting, node.accept()) }).await;
     let reason = match connected {
         Ok(connection) => {
@@ -343,6 +350,35 @@ async fn a_node_that_does_not_say_which_replica_it_is_is_refused() {
     let (fault, reason) = refusal(&anna, intruder(&cluster, Some(&cluster), ALPN)).await;
     assert_eq!(fault, LinkFault::NoReplica);
     assert!(reason.contains("does not name one replica"), "{reason}");
+}
+
+#[tokio::test]
+async fn each_is_shown_the_newest_secret_that_it_knows() {
+    let (old, new) = (secret(), secret());
+    let (anna, bert) = (Node::new(&old, 0xa), Node::new(&old, 0xb));
+    let (before, _there) = anna.connect(&bert).await;
+    let identity = |secrets: &Secrets| Identity::new(&secrets.clone().into(), anna.replica).expect("an identity");
+    let both = Secrets::from(old.clone()).rotated(new.clone());
+    let key_of = async |dialer: &Node, accepter: &Node| {
+        let (dialed, accepted) =
+            soon(async { tokio::join!(dialer.endpoint.dial(accepter.address()), accepter.accept()) }).await;
+        dialed.and_then(|(_, peer)| accepted.map(|(_, other, _)| [peer.key, other.key]))
+    };
+    anna.endpoint.set_identity(&identity(&both));
+    // Who has only the old one gets in, both ways; who has the new one is met with that.
+    for (dialer, accepter) in [(&anna, &bert), (&bert, &anna)] {
+        assert_eq!(key_of(dialer, accepter).await, Ok([old.key_id(); 2]));
+    }
+    let carl = Node::new(&new, 0xc);
+    for (dialer, accepter) in [(&anna, &carl), (&carl, &anna)] {
+        assert_eq!(key_of(dialer, accepter).await, Ok([new.key_id(); 2]));
+    }
+    anna.endpoint.set_identity(&identity(&both.presented_only()));
+    for (dialer, accepter) in [(&anna, &bert), (&bert, &anna)] {
+        let refused = key_of(dialer, accepter).await.expect_err("the old one is not known any more");
+        assert!([LinkFault::OtherCluster, LinkFault::RefusedUs].contains(&refused.fault), "{refused}");
+    }
+    assert_eq!(before.close_reason(), None, "what stood before, stands");
 }
 
 #[tokio::test]
@@ -671,8 +707,8 @@ async fn strangers_who_never_finish_do_not_stall_a_good_peer() {
     let (found, mut accepted) = mpsc::unbounded_channel();
     let accept = tokio::spawn(async move {
         while let Some(arrival) = accepting.endpoint.accept().await {
-            if let Ok((connection, replica, _)) = arrival {
-                found.send((connection, replica)).expect("the test is still there");
+            if let Ok((connection, peer, _)) = arrival {
+                found.send((connection, peer)).expect("the test is still there");
             }
         }
     });
@@ -681,7 +717,7 @@ async fn strangers_who_never_finish_do_not_stall_a_good_peer() {
     let strangers = endpoint.local_addr().expect("an address");
     let mouth = UdpSocket::bind(ANYWHERE).await.expect("a socket");
     let address = mouth.local_addr().expect("an address");
-    let attempt = |_| endpoint.connect_with(config.clone(), address, tls::CLUSTER_NAME).expect("an attempt");
+    let attempt = |_| endpoint.connect_with(config.clone(), address, CLUSTER_NAME).expect("an attempt");
     let _attempts: Vec<_> = (0..3 * HANDSHAKES_MAX).map(attempt).collect();
     soon(relay_retries(&mouth, bert.address(), strangers, 2 * HANDSHAKES_MAX)).await;
     let node = bert.address();
@@ -692,14 +728,14 @@ async fn strangers_who_never_finish_do_not_stall_a_good_peer() {
     let moment = Duration::from_secs(5);
     let persistent = async {
         loop {
-            let Ok(Ok((link, replica))) = timeout(moment, anna.endpoint.dial(bert.address())).await else { continue };
-            assert_eq!(replica, bert.replica);
-            if let Ok(Some((_connection, replica))) = timeout(moment, accepted.recv()).await {
-                return (link, replica);
+            let Ok(Ok((link, peer))) = timeout(moment, anna.endpoint.dial(bert.address())).await else { continue };
+            assert_eq!(peer.replica, Some(bert.replica));
+            if let Ok(Some((_connection, peer))) = timeout(moment, accepted.recv()).await {
+                return (link, peer);
             }
         }
     };
-    assert_eq!(soon(persistent).await.1, anna.replica);
+    assert_eq!(soon(persistent).await.1.replica, Some(anna.replica));
     relay.abort();
     accept.abort();
 }

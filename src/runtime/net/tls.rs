@@ -1,43 +1,42 @@
-//! Who is of the cluster: certificates and TLS settings, all derived from the secret. Not responsible for connections.
+//! How a node shows that it is of its cluster, and checks that others are. Not responsible for keys, nor for connections.
 //!
-//! Each node derives the same authority from the secret and issues itself a certificate at each start, so there is
-//! nothing to hand out, to store or to renew. TLS 1.3 with certificates on both sides; no resumption and no early data,
-//! which could be replayed.
+//! TLS 1.3 with certificates on both sides; no resumption and no early data, which could be replayed. Each side tells which
+//! authorities it knows, and is shown the first certificate of the other that comes from one of them: while a secret is
+//! being replaced, who was away and has only the old one is understood by all who still accept that.
 
-use super::Secret;
+use super::authority::{Authority, Leaf};
 use super::reset::ResetKey;
+use super::trust::{Peer, Trust};
+use super::{Keys, LinkFault, Secrets};
 use crate::ReplicaId;
+use crate::proto::KeyId;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
-use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ED25519, date_time_ymd,
-};
-use rustls::RootCertStore;
-use rustls::client::Resumption;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ResolvesClientCert, Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::WebPkiClientVerifier;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
+use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// The protocol and its version, as TLS negotiates it: another version fails the handshake.
 pub const ALPN: &[u8] = b"tidings/1";
 
-/// A name in every certificate of a cluster; a node asks for it, as it need not know whom it will find at an address.
-pub(super) const CLUSTER_NAME: &str = "node.cluster.internal";
-
-/// What makes a node one of its cluster: trust in the cluster's authority, and a certificate that it issued.
+/// What makes a node one of its cluster: trust in the cluster's authorities, and a certificate of one of them.
 #[derive(Clone)]
 pub struct Identity {
     replica: ReplicaId,
+    keys: Vec<KeyId>,
     reset: ResetKey,
+    trust: Arc<Trust>,
     client: Arc<QuicClientConfig>,
     server: Arc<QuicServerConfig>,
 }
 
-/// TLS could not be set up. None of these depends on the secret or on the network: they are faults of this build.
+/// TLS could not be set up. None of these depends on the network.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A certificate could not be made.
@@ -46,8 +45,8 @@ pub enum TlsError {
     /// A setting was refused.
     #[error("cannot set up TLS: {0}")]
     Config(#[from] rustls::Error),
-    /// The cluster's authority was refused as one to check clients against.
-    #[error("cannot set up the check of client certificates: {0}")]
+    /// The cluster's authorities were refused as those to check certificates against.
+    #[error("cannot set up the check of certificates: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
     /// The cipher suite that QUIC starts with is missing.
     #[error("cannot set up QUIC: {0}")]
@@ -55,22 +54,42 @@ pub enum TlsError {
 }
 
 impl Identity {
-    /// The identity of a replica in the cluster of that secret, with a fresh key.
-    pub fn from_secret(secret: &Secret, replica: ReplicaId) -> Result<Self, TlsError> {
-        let authority = Authority::from_secret(secret)?;
-        let leaf = Leaf::issue(&authority, &[CLUSTER_NAME.to_owned(), format!("{replica}.{CLUSTER_NAME}")])?;
-        let roots = authority.roots()?;
+    /// The identity of a replica with these keys.
+    pub fn new(keys: &Keys, replica: ReplicaId) -> Result<Self, TlsError> {
+        let (trust, presented) = match keys {
+            Keys::Secrets(secrets) => of_secrets(secrets, replica)?,
+            Keys::Certificates(certificates) => certificates.credentials(),
+        };
+        let (roots, presented) = (trust.roots(), Arc::new(presented));
         Ok(Self {
             replica,
-            reset: ResetKey::new(secret, replica),
-            client: Arc::new(client_config(Arc::clone(&roots), Some(&leaf), ALPN)?.try_into()?),
-            server: Arc::new(server_config(roots, &leaf)?.try_into()?),
+            keys: keys.key_ids(),
+            reset: ResetKey::random(&mut rand::rng()),
+            trust: Arc::new(trust),
+            client: Arc::new(client_config(Arc::clone(&roots), Some(&presented), ALPN)?.try_into()?),
+            server: Arc::new(server_config(roots, presented)?.try_into()?),
         })
+    }
+
+    /// With a key that outlives the process, for an endpoint that is bound.
+    #[must_use]
+    pub fn with_reset(self, reset: ResetKey) -> Self {
+        Self { reset, ..self }
     }
 
     /// Whose it is.
     pub const fn replica(&self) -> ReplicaId {
         self.replica
+    }
+
+    /// The names of its keys: what it presents first, then what it accepts too.
+    pub fn key_ids(&self) -> &[KeyId] {
+        &self.keys
+    }
+
+    /// Whom a connection leads to.
+    pub(super) fn peer(&self, connection: &quinn::Connection) -> Result<Peer, LinkFault> {
+        self.trust.peer(connection)
     }
 
     /// For the endpoint of its node.
@@ -91,77 +110,97 @@ impl Identity {
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("replica", &self.replica).finish_non_exhaustive()
+        f.debug_struct("Identity").field("replica", &self.replica).field("keys", &self.keys).finish_non_exhaustive()
     }
 }
 
-/// The cluster's authority. Every node derives the same key and the same name; only these two are compared.
-pub(super) struct Authority {
-    params: CertificateParams,
-    key: KeyPair,
+/// Trust in the authorities of all secrets, and a certificate of each.
+fn of_secrets(secrets: &Secrets, replica: ReplicaId) -> Result<(Trust, Presented), TlsError> {
+    let (mut anchors, mut presented) = (Vec::new(), Vec::new());
+    for secret in secrets.iter() {
+        let authority = Authority::from_secret(secret)?;
+        let anchor = authority.anchor()?;
+        let issuer = DistinguishedName::in_sequence(&anchor.subject);
+        presented.push((issuer, Arc::new(Leaf::of_replica(&authority, replica)?.certified()?)));
+        anchors.push((anchor, secret.key_id()));
+    }
+    Ok((Trust::in_secrets(anchors), Presented(presented)))
 }
 
-impl Authority {
-    pub(super) fn from_secret(secret: &Secret) -> Result<Self, TlsError> {
-        // The name tells clusters apart before any signature is checked, so a wrong secret is reported as an unknown
-        // issuer and not as a bad signature.
-        let fingerprint = u128::from_be_bytes(secret.cluster_id());
-        let mut params = long_lived(CertificateParams::default(), &format!("tidings cluster {fingerprint:032x}"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-        let seed = secret.derive("tidings v1 cluster authority key");
-        Ok(Self { params, key: ed25519(&seed)? })
-    }
+/// Own certificates, each with the name of its authority.
+#[derive(Debug)]
+pub(super) struct Presented(pub(super) Vec<(DistinguishedName, Arc<CertifiedKey>)>);
 
-    /// The authority as the only one that is trusted.
-    pub(super) fn roots(&self) -> Result<Arc<RootCertStore>, TlsError> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.params.self_signed(&self.key)?.der().clone())?;
-        Ok(Arc::new(roots))
-    }
-}
-
-/// A node's own certificate.
-pub(super) struct Leaf {
-    certificate: CertificateDer<'static>,
-    key: KeyPair,
-}
-
-impl Leaf {
-    pub(super) fn issue(authority: &Authority, names: &[String]) -> Result<Self, TlsError> {
-        let mut params = long_lived(CertificateParams::new(names)?, "tidings node");
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        let key = KeyPair::generate_for(&PKCS_ED25519)?;
-        let issuer = Issuer::from_params(&authority.params, &authority.key);
-        Ok(Self { certificate: params.signed_by(&key, &issuer)?.der().clone(), key })
-    }
-
-    fn chain(&self) -> Vec<CertificateDer<'static>> {
-        vec![self.certificate.clone()]
-    }
-
-    fn private_key(&self) -> PrivateKeyDer<'static> {
-        PrivatePkcs8KeyDer::from(self.key.serialize_der()).into()
+impl Presented {
+    /// The first whose authority the peer knows; else the first: its refusal says more than silence.
+    fn choose<'a>(&self, known: impl Iterator<Item = &'a [u8]> + Clone) -> Option<Arc<CertifiedKey>> {
+        let is_known = |issuer: &DistinguishedName| known.clone().any(|name| name == issuer.as_ref());
+        let chosen = self.0.iter().find(|(issuer, _)| is_known(issuer)).or_else(|| self.0.first());
+        chosen.map(|(_, certified)| Arc::clone(certified))
     }
 }
 
-/// Valid at any time a machine may believe in: one without a battery for its clock starts in 1970.
-fn long_lived(mut params: CertificateParams, common_name: &str) -> CertificateParams {
-    params.not_before = date_time_ymd(1970, 1, 1);
-    params.not_after = date_time_ymd(9999, 12, 31);
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    params
+impl ResolvesClientCert for Presented {
+    fn resolve(&self, known: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.choose(known.iter().copied())
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.0.is_empty()
+    }
 }
 
-/// The key pair of that seed, by way of PKCS #8 (RFC 8410), the only form in which rcgen takes one.
-fn ed25519(seed: &[u8; 32]) -> Result<KeyPair, rcgen::Error> {
-    const PREFIX: [u8; 16] = [0x30, 46, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 34, 4, 32];
-    let mut pkcs8 = Zeroizing::new([0; 48]);
-    pkcs8[..16].copy_from_slice(&PREFIX);
-    pkcs8[16..].copy_from_slice(seed);
-    KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(&pkcs8[..]), &PKCS_ED25519)
+impl ResolvesServerCert for Presented {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let known = hello.certificate_authorities().unwrap_or_default();
+        self.choose(known.iter().map(AsRef::as_ref))
+    }
+}
+
+/// The usual check of the dialled side, which also tells it which authorities are known here.
+#[derive(Debug)]
+struct TellingVerifier {
+    verifier: Arc<WebPkiServerVerifier>,
+    known: Vec<DistinguishedName>,
+}
+
+impl ServerCertVerifier for TellingVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.verifier.verify_server_cert(leaf, between, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        Some(&self.known)
+    }
 }
 
 /// Explicit, so that no other part of a process can change what we use by setting its default.
@@ -169,17 +208,20 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }
 
-/// Without a leaf it is the client of a stranger, for tests.
+/// Without anything to present it is the client of a stranger, for tests.
 pub(super) fn client_config(
     roots: Arc<RootCertStore>,
-    leaf: Option<&Leaf>,
+    presented: Option<&Arc<Presented>>,
     alpn: &[u8],
 ) -> Result<rustls::ClientConfig, TlsError> {
+    let known = roots.subjects();
+    let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider()).build()?;
     let builder = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
-        .with_root_certificates(roots);
-    let mut config = match leaf {
-        Some(leaf) => builder.with_client_auth_cert(leaf.chain(), leaf.private_key())?,
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(TellingVerifier { verifier, known }));
+    let mut config = match presented {
+        Some(presented) => builder.with_client_cert_resolver(Arc::clone(presented) as _),
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![alpn.to_vec()];
@@ -188,60 +230,14 @@ pub(super) fn client_config(
     Ok(config)
 }
 
-fn server_config(roots: Arc<RootCertStore>, leaf: &Leaf) -> Result<rustls::ServerConfig, TlsError> {
+fn server_config(roots: Arc<RootCertStore>, presented: Arc<Presented>) -> Result<rustls::ServerConfig, TlsError> {
     let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build()?;
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(leaf.chain(), leaf.private_key())?;
+        .with_cert_resolver(presented);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.max_early_data_size = 0;
     config.send_tls13_tickets = 0;
     Ok(config)
-}
-
-/// The replica id in the certificate that the peer has proved to hold; none if it names no replica, or several.
-pub(super) fn peer_replica(connection: &quinn::Connection) -> Option<ReplicaId> {
-    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    replica_named_in(chain.first()?)
-}
-
-fn replica_named_in(certificate: &CertificateDer<'_>) -> Option<ReplicaId> {
-    let certificate = webpki::EndEntityCert::try_from(certificate).ok()?;
-    let mut replicas = certificate.valid_dns_names().filter_map(replica_in_name);
-    let replica = replicas.next()?;
-    replicas.next().is_none().then_some(replica)
-}
-
-fn replica_in_name(name: &str) -> Option<ReplicaId> {
-    name.strip_suffix(CLUSTER_NAME)?.strip_suffix('.')?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn leaf(names: &[&str]) -> Leaf {
-        let authority = Authority::from_secret(&Secret::random(&mut rand::rng())).expect("an authority");
-        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
-        Leaf::issue(&authority, &names).expect("a certificate")
-    }
-
-    #[test]
-    fn every_node_derives_the_same_authority() {
-        let secret = Secret::random(&mut rand::rng());
-        let anchor = || Authority::from_secret(&secret).and_then(|a| a.roots()).expect("roots").roots[0].clone();
-        assert_eq!(anchor(), anchor());
-    }
-
-    #[test]
-    fn a_certificate_names_exactly_one_replica() {
-        let (a, b) = (ReplicaId::from(0xa), ReplicaId::from(0xb));
-        let (a_name, b_name) = (format!("{a}.{CLUSTER_NAME}"), format!("{b}.{CLUSTER_NAME}"));
-        let read = |names: &[&str]| replica_named_in(&leaf(names).certificate);
-        assert_eq!(read(&[CLUSTER_NAME, &a_name]), Some(a));
-        assert_eq!(read(&[CLUSTER_NAME]), None);
-        assert_eq!(read(&[&a_name, &b_name]), None);
-        assert_eq!(read(&[&format!("{a}.elsewhere.internal")]), None);
-    }
 }

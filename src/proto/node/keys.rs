@@ -1,0 +1,120 @@
+//! The keys of the cluster while they are replaced: what this node says of its own, and links that were made with one that
+//! is not accepted any more. Not responsible for keys, nor for proving anything with them: the runtime is.
+//!
+//! A link that was made with a key goes on while that is accepted. When it no longer is, the peer has to prove itself anew:
+//! it is dialled, and the link that is made then takes the place of the old one, so that nothing is lost in between. If none
+//! is made in time, the old one is closed all the same.
+
+use super::{Node, Output};
+use crate::crdt::ReplicaId;
+use crate::proto::KeyId;
+use crate::proto::link::{Link, LinkId, RETIRED};
+use crate::proto::membership::{self, MemberState};
+use crate::proto::time::{Instant, Now};
+use tracing::info;
+
+/// A peer has so many redials to prove itself anew: at the second of them it is dialled again, as a datagram may be lost.
+const REDIALS: u32 = 8;
+
+/// A link that is to be replaced.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retiring {
+    /// When the peer is dialled next,
+    next: Instant,
+    /// and when the link is closed.
+    end: Instant,
+}
+
+impl Retiring {
+    fn due(self) -> Instant {
+        self.next.min(self.end)
+    }
+}
+
+impl Node {
+    /// The keys that are accepted from now on, the one that is presented first. Whoever drives the node lets no new connection
+    /// in by any other.
+    pub fn rekey(&mut self, now: Now, keys: Vec<KeyId>) {
+        self.set_now(now);
+        if keys != self.config.keys {
+            self.config.keys = keys;
+            self.own_record_changed = true;
+            self.retire_links();
+            self.remember_while_rotating();
+        }
+        self.on_time();
+        self.settle();
+    }
+
+    /// Whether another link was made with a key that this node would rather have seen than that of `state`.
+    pub(super) fn rank(&self, state: &Link) -> usize {
+        self.config.keys.iter().position(|key| *key == state.key).unwrap_or(usize::MAX)
+    }
+
+    fn retire_links(&mut self) {
+        let now = self.now.instant;
+        let accepted = |state: &Link| self.config.keys.contains(&state.key);
+        let old: Vec<LinkId> = self.links.iter().filter(|(_, state)| !accepted(state)).map(|(link, _)| *link).collect();
+        for link in old {
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            match state.is_up() {
+                true => state.retiring = Some(Retiring { next: now, end: now + self.config.redial * REDIALS }),
+                false => self.close_link(link, RETIRED.to_owned()),
+            }
+        }
+        // Those that were to go stay, if their key is accepted again.
+        let again = self.links.values_mut().filter(|state| self.config.keys.contains(&state.key));
+        again.for_each(|state| state.retiring = None);
+    }
+
+    /// Dials the peers of links that are to go, and closes those that nothing has replaced.
+    pub(super) fn replace_retiring(&mut self) {
+        let now = self.now.instant;
+        let due = |state: &Link| !state.closing && state.retiring.is_some_and(|retiring| retiring.due() <= now);
+        let due: Vec<LinkId> = self.links.iter().filter(|(_, state)| due(state)).map(|(link, _)| *link).collect();
+        for link in due {
+            let Some(state) = self.links.get_mut(&link) else { continue };
+            let Some(Retiring { end, .. }) = state.retiring.filter(|retiring| retiring.end > now) else {
+                info!(address = state.address, "link closed: {RETIRED}");
+                self.close_link(link, RETIRED.to_owned());
+                self.drop_syncs(link);
+                continue;
+            };
+            state.retiring = Some(Retiring { next: now + self.config.redial * (REDIALS / 4), end });
+            let address = if state.dialed { Some(state.address.clone()) } else { None };
+            let address = address.or_else(|| state.hello.as_ref().map(|hello| hello.address.clone()));
+            self.outputs.extend(address.map(|address| Output::Dial { address }));
+        }
+    }
+
+    pub(super) fn next_retirement(&self) -> Option<Instant> {
+        let retiring = self.links.values().filter(|state| !state.closing).filter_map(|state| state.retiring);
+        retiring.map(Retiring::due).min()
+    }
+
+    /// Whether a member that is down is remembered until the old keys are dropped: while it is not known to have the new one,
+    /// whoever drops them should be told of it.
+    pub(super) fn is_awaited(&self, keys: &[KeyId]) -> bool {
+        self.config.keys.len() > 1 && self.config.keys.first().is_some_and(|new| !keys.contains(new))
+    }
+
+    /// Members that are down are forgotten after a while, but not while a key is being replaced that they lack.
+    fn remember_while_rotating(&mut self) {
+        let down = self.members.iter().filter(|(_, record)| record.state == MemberState::Down);
+        let wrong = |(id, record): &(ReplicaId, &membership::Record)| {
+            self.members.expires(*id) == self.is_awaited(&record.keys)
+        };
+        let wrong: Vec<_> = down.filter(wrong).map(|(id, record)| (id, record.clone())).collect();
+        wrong.into_iter().for_each(|(id, record)| self.write_record(id, &record));
+    }
+
+    /// Until when a record is kept, if not for ever.
+    pub(super) fn deadline_of(&self, record: &membership::Record) -> Option<u64> {
+        let is_kept = match record.state {
+            MemberState::Alive | MemberState::Suspect => true,
+            MemberState::Down => self.is_awaited(&record.keys),
+            MemberState::Left => false,
+        };
+        (!is_kept).then(|| self.now.wall_ms.saturating_add(self.config.forget_member_ms))
+    }
+}
