@@ -18,7 +18,7 @@ copy_to() {
     done
 }
 rotate() {
-    echo "     \$ tidings secret rotate --secret-file cluster.secret $*"
+    echo "     \$ tidings secret rotate --secret-file cluster.secret${*:+ $*}"
     "$tidings" secret rotate --secret-file "$work/secret" "$@" 2>&1 | sed "s|$work/secret|cluster.secret|g; s/^/     /"
 }
 summary() { at node1 secret status 2>&1 | tail -n 1; }
@@ -34,7 +34,7 @@ step "node3 goes away. The secret is rotated, and the file copied to the two tha
 end TERM node3
 rotate
 copy_to node1 node2
-see "only node3 lacks the new secret" sums_up "*: node3*"
+see "only node3 lacks the new secret" sums_up "*: node3 (down); *"
 note "node1$ tidings secret status: $(summary)"
 on node2 put kettle off
 see "the two go on as before" everywhere shows kettle off

@@ -58,7 +58,7 @@ fn day_apart() {
 #[test]
 fn restarts_all_night() {
     let seen = ["and three replicas: each is still the one it was", "six members, and six replicas"];
-    tryout("restarts-all-night", &[("NIGHT", "7200")], &seen);
+    tryout("restarts-all-night", &[("NIGHT", "3600")], &seen);
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn yesterdays_backup() {
 
 #[test]
 fn idle_day_bytes() {
-    let short = [("SETTLE", "4"), ("IDLE", "8"), ("KEYS", "2000")];
+    let short = [("SETTLE", "3"), ("IDLE", "6"), ("KEYS", "2000")];
     tryout("idle-day-bytes", &short, &["what is idle costs the same with keys and without"]);
 }
 
@@ -76,6 +76,12 @@ fn idle_day_bytes() {
 fn thin_join_drops() {
     let short = [("UP", "4"), ("DOWN", "3"), ("KEYS", "1500")];
     tryout("thin-join-drops", &short, &["it has all after", "no more than a third above what it takes on a good link"]);
+}
+
+#[test]
+fn rotation_while_away() {
+    let seen = ["it is let in, and has what was written meanwhile", "it is not let in (tidings_ready 0)"];
+    tryout("rotate-while-away", &[], &seen);
 }
 
 #[test]
