@@ -2,7 +2,8 @@
 # them, not run. Needs bash 4 and the tools that every system has.
 #
 # The binary is the script's first argument, or $TIDINGS, or target/release/tidings, or the one on the PATH. Exit codes of a
-# script: 0 all was seen, 1 something was not (DIFFERENT: what), 77 something that it needs is missing (SKIPPED: what).
+# script: 0 all was seen, 1 something was not (DIFFERENT: what), 2 there is no binary, 77 something else that it needs is missing
+# (SKIPPED: what).
 set -euo pipefail
 export LC_ALL=C
 
@@ -19,7 +20,7 @@ if ! "$tidings" --version >/dev/null 2>&1; then
 fi
 
 # How long something may take to be seen, in seconds: far longer than it takes.
-patience=${PATIENCE:-40}
+patience=${PATIENCE:-60}
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidings-tryout.XXXXXX")
 "$tidings" secret new >"$work/secret"
 chmod 600 "$work/secret"
@@ -164,11 +165,13 @@ lacks() {
     at "$1" get "$2" >/dev/null 2>&1 || code=$?
     ((code == 3))
 }
+
 # is NAME METRIC COMPARISON NUMBER, as: is node1 tidings_keys == 5
 is() {
     local value
     value=$(figure "$1" "$2" 2>/dev/null) && awk "BEGIN { exit !($value $3 $4) }"
 }
+
 # simulate FLAG…: its table, shown and kept in $work/simulated
 simulate() {
     printf '     $ tidings simulate'
@@ -177,11 +180,13 @@ simulate() {
     "$tidings" simulate "$@" >"$work/simulated" 2>&1 || different "$(tail -n 1 "$work/simulated")"
     sed 's/^/     /' "$work/simulated"
 }
+
 # everywhere COMMAND ARGUMENTS…: COMMAND NAME ARGUMENTS… of every node that runs
 everywhere() {
     local name
     for name in "${!http[@]}"; do "$1" "$name" "${@:2}" || return 1; done
 }
+
 # All that run hold the same, nothing is on its way, and nobody had to mend what must not be: equal contexts with unequal states.
 agree() {
     local name sums

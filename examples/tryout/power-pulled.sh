@@ -28,7 +28,7 @@ check() {
     start node1 && start node2 && start node3
     wait # for puts that were under way when their nodes went
     [[ -s $work/acknowledged ]] || different "no write was acknowledged: too few to tell"
-    see "all $(wc -l <"$work/acknowledged") acknowledged writes are at all three nodes" everywhere has_all
+    see "every acknowledged write is at all three nodes: $(wc -l <"$work/acknowledged")" everywhere has_all
     see "all three hold the same" agree
     see "no number was used twice: nobody refuses anybody" everywhere is tidings_links_broken_total == 0
 }
