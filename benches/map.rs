@@ -352,7 +352,7 @@ fn written_by(entries: &Entries, ids: &[ReplicaId], overwritten: bool) -> OrMap 
             writer = OrMap::new(*id);
         }
         writer.put(key, value, moment(i));
-        map.merge(writer.delta_since(map.context()));
+        let _ = map.merge(writer.delta_since(map.context()));
     }
     if overwritten {
         (0..).zip(entries).for_each(|(i, (key, value))| _ = map.put(key, value, moment(1_000_000 + i)));

@@ -21,7 +21,7 @@ fi
 
 # How long something may take to be seen, in seconds: far longer than it takes.
 patience=${PATIENCE:-60}
-work=$(mktemp -d "${TMPDIR:-/tmp}/tidings-tryout.XXXXXX")
+work=$(mktemp -d)
 "$tidings" secret new >"$work/secret"
 chmod 600 "$work/secret"
 secret=$work/secret
