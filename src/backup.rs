@@ -14,6 +14,9 @@ impl Store {
     /// `directory` must not be there, or be empty; it appears when the copy is whole and on disk, and until then is called
     /// `directory.partial`. It does not hold the cluster's secret. If the future is dropped, nothing is left.
     ///
+    /// Reads the state off the disk, so linear in it, on a thread for blocking work and in blocks of bounded size:
+    /// memory does not grow with it. Writes go on; while it lasts, the engine keeps what they replace.
+    ///
     /// # Errors
     ///
     /// [`Error::InMemory`]; [`Error::WrongDirectory`] if it is not empty; [`Error::Io`] if it cannot be written;
@@ -71,6 +74,9 @@ fn now_ms() -> u64 {
 /// A checkpoint is only read. Of a data directory no record is changed, but the engine puts its files in order as it does
 /// at each start: what a crash has cut off at the end of its journal goes.
 ///
+/// Linear in what is there. Of a data directory, and of a checkpoint that is whole, it builds the state in memory as a
+/// node would.
+///
 /// # Errors
 ///
 /// [`Error::WrongDirectory`] if it is neither; [`Error::NewerFormat`]; [`Error::InUse`] if a node runs on it;
@@ -106,6 +112,8 @@ pub fn verify_with_progress(
 /// it, and a restore that was interrupted is begun anew by another one. The secret and the remembered peers of the copied
 /// node do not come along: open it with the cluster's secret and with an address to join. Its member record says that the
 /// copied replica is down, which that takes back if it runs.
+///
+/// Linear in the checkpoint, read once and written once; its state is in memory meanwhile.
 ///
 /// # Errors
 ///

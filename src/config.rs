@@ -98,6 +98,8 @@ pub struct Config {
 }
 
 /// Settings on their way to a [`Config`]. What is not set has its default.
+///
+/// Each method only notes what it is given; what a setting costs the node that runs with it stands there.
 #[derive(Clone, Debug)]
 #[must_use = "settings do nothing until they are built"]
 pub struct ConfigBuilder {
@@ -380,7 +382,7 @@ impl ConfigBuilder {
         self
     }
 
-    /// Checks the settings.
+    /// Checks the settings. Touches neither disk nor network: names are not looked up, and no socket is opened.
     ///
     /// # Errors
     ///

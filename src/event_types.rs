@@ -41,7 +41,7 @@ pub struct Missed {
 
 impl Event {
     /// How this event and another one are related: [`Before`](Causality::Before) if the other's sender had been told of this
-    /// one. Exact for events that were live at the same time.
+    /// one. Exact for events that were live at the same time. Logarithmic in the nodes that had messages.
     pub fn compare(&self, other: &Self) -> Causality {
         broadcast::compare((self.dot, &self.context), (other.dot, &other.context))
     }

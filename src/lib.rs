@@ -28,10 +28,168 @@
 //! assert_eq!(a.audit(), b.audit()); // equal contexts, equal states
 //! ```
 //!
-//! # A replicated store
+//! # A tour of the store
 //!
-//! With the feature `net` (on by default), a `Store` keeps such a map in step with the other nodes of its cluster over
-//! QUIC; see there for an example. The feature `cli` adds the `tidings` binary.
+//! With the feature `net` (on by default) a [`Store`] keeps such a map in step with the other nodes of its cluster, over
+//! QUIC. Opening one starts a node on the caller's tokio runtime; the handle is cheap to clone. It waits for no other node.
+//!
+//! ```no_run
+//! # #[cfg(feature = "net")]
+//! # async fn tour() -> Result<(), Box<dyn std::error::Error>> {
+//! use tidings::{Config, Store};
+//!
+//! // 32 random bytes in hexadecimal, the same on all nodes: who has them is of the cluster.
+//! let secret = std::fs::read_to_string("cluster.secret")?.trim().parse()?;
+//! let config = Config::builder()
+//!     .data_dir("data") // or .in_memory()
+//!     .listen("0.0.0.0:7400")
+//!     .join(["gateway.example:7400"]) // some of the others, by address or by name
+//!     .secret(secret);
+//! let store = Store::open(config.build()?).await?;
+//!
+//! // Write: returns when it is on this node's disk. The others are told at once, and if they are away, when they are back.
+//! store.put("lamps/hall", "on").await?;
+//! // Read: from local memory, also while nobody else is in reach.
+//! assert_eq!(store.get("lamps/hall").as_deref(), Some(&b"on"[..]));
+//! for (key, value) in store.scan("lamps/") {
+//!     println!("{key:?} = {value:?}");
+//! }
+//! store.delete("lamps/hall").await?;
+//! store.close().await; // the others take what they lack, and hear goodbye
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **A deadline** makes a value count as deleted by itself, on every node by its own clock, with nothing sent. Values may be
+//! anything that serde writes as JSON ([`put_as`](Store::put_as), [`get_as`](Store::get_as)), beside bytes; many are written
+//! in one go with [`put_many`](Store::put_many).
+//!
+//! ```no_run
+//! # #[cfg(feature = "net")]
+//! # async fn tour(store: tidings::Store) -> Result<(), tidings::Error> {
+//! use std::time::Duration;
+//! use tidings::{Durability, PutOptions};
+//!
+//! let options = PutOptions::default().ttl(Duration::from_secs(30)).durability(Durability::Eventual);
+//! store.put_with("presence/ann", "here", options).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Watching** tells the changes below a prefix as they come, wherever they were written, each once and once it is durable
+//! here. A change has a cursor, with which a watcher goes on later, here or at any other node.
+//!
+//! ```no_run
+//! # #[cfg(feature = "net")]
+//! # async fn tour(store: tidings::Store) -> Result<(), tidings::Error> {
+//! use tidings::Cause;
+//!
+//! let mut changes = store.watch("lamps/"); // begun before what is there is read, it misses nothing
+//! let lamps = store.scan("lamps/");
+//! while let Some(change) = changes.next().await {
+//!     match change.cause {
+//!         Cause::Put => println!("{:?} is now {:?}", change.key, change.value),
+//!         Cause::Delete | Cause::Expired => println!("{:?} is gone", change.key),
+//!         _ => println!("too much was missed: read everything again"),
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Siblings.** Of values that were written concurrently all are kept, until a write that has seen them; reading shows the one
+//! with the latest clock, [`values`](Store::values) all of them, and [`Reading::siblings`] says how many others there are.
+//!
+//! **Sessions** are for clients that go from node to node. What a write answers, and
+//! [`read_with_session`](Store::read_with_session), says what has been seen; a node that has not got that pulls it.
+//! [`token_of`](Store::token_of) makes a text of it that fits a header.
+//!
+//! ```no_run
+//! # #[cfg(feature = "net")]
+//! # async fn tour(here: tidings::Store, there: tidings::Store) -> Result<(), tidings::Error> {
+//! let written = here.put("order/7", "paid").await?;
+//! let seen = there.get_after("order/7", &written.session, std::time::Duration::from_secs(2)).await?;
+//! assert!(seen.is_some()); // or Error::NotYetHere before that
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **Broadcast** sends a message to all nodes, which deliver it once, and never before what its sender had been told of. Who is
+//! away gets it later, for an hour unless told otherwise ([`ConfigBuilder::event_ttl`]), and else learns how many it missed.
+//!
+//! ```no_run
+//! # #[cfg(feature = "net")]
+//! # async fn tour(store: tidings::Store) -> Result<(), tidings::Error> {
+//! let mut events = store.events();
+//! store.broadcast("doors open").await?;
+//! while let Some(event) = events.next().await.and_then(|heard| heard.event()) {
+//!     println!("{:?} from {}", event.payload, event.dot.replica);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! **The cluster.** [`members`](Store::members) is who there is and what is believed of each, [`peers`](Store::peers) who is
+//! dialled, [`view`](Store::view) the sample that links are picked from, [`status`](Store::status) and
+//! [`metrics`](Store::metrics) how the node is doing, [`ready`](Store::ready) whether it has met anybody yet.
+//! [`add_peer`](Store::add_peer) and [`remove_peer`](Store::remove_peer) work while it runs; [`leave`](Store::leave) is for
+//! good.
+//!
+//! **Two sections.** What users write is in one, `usr`; the other, [`sys`](Store::sys), holds the cluster's own facts, as entries
+//! that spread like any other. All may read it, nobody can write it.
+//!
+//! **Backups.** [`checkpoint`](Store::checkpoint) copies the state while the node goes on, [`verify`] compares every byte of a copy
+//! with its checksums, [`restore`] makes a new replica of it. A data directory must not be copied and run twice.
+//!
+//! **The pure map** of the example above is all there is with `default-features = false`: no network, no clock, no runtime.
+//! [`Delta::encode`] and [`Delta::decode`] carry what [`OrMap::delta_since`] says over whatever you have, files included.
+//!
+//! **A transport of your own**, or another runtime: [`proto::node::Node`] is the whole node without sockets, clocks and threads.
+//! It is told what happened ([`Input`](proto::node::Input)) and says what is to be done ([`Output`](proto::node::Output)).
+//! `examples/custom_transport.rs` runs three of them over plain TCP and threads, [`simulate`] thousands in virtual time.
+//!
+//! The other examples: `embed`, `two_nodes`, `watch`, `service_registry` (instances with a ttl, looked up and followed by prefix),
+//! `simulate`; each is `cargo run --example NAME`.
+//!
+//! # What it costs
+//!
+//! Each method says what it costs; one that does not is a look at a field, or notes what it is given. In short, with n keys,
+//! d entries that differ, r replicas that have ever written, and siblings being few:
+//!
+//! | | time | waits for |
+//! | --- | --- | --- |
+//! | [`get`](Store::get), [`read`](Store::read) | O(1) expected, and a copy of the value | nothing |
+//! | [`scan`](Store::scan), [`page`](Store::page) of k keys | a search and k copies; once, to sort what is new | nothing; writes wait meanwhile |
+//! | [`put`](Store::put), [`delete`](Store::delete) | O(1) expected | this node's disk, in common with other writers |
+//! | the same with [`Durability::Eventual`] | O(1) expected | nothing, as a rule |
+//! | [`watch`](Store::watch) | O(r) to begin; a look at each change | the next change |
+//! | [`get_after`](Store::get_after), [`wait_for`](Store::wait_for) | O(r) | other nodes, if this one lacks something |
+//! | [`open`](Store::open) | linear in what is on disk: two seconds a million entries | the disk |
+//! | [`checkpoint`](Store::checkpoint) | linear in n, in bounded memory | the disk; writes go on |
+//! | a comparison with a peer that has the same | 18 bytes | |
+//! | a sync | O(d), and what says which replicas differ | the peer; never stops reads or writes |
+//! | a sync with a peer that missed truncated deletes | 240 bytes to find one difference, 18 to 20 for each of many, beside O(d); of more than a hundred, a pass over all n | the peer |
+//! | an entry in memory | about 60 bytes beside key and value | |
+//!
+//! No method holds a lock across an await. Futures may be dropped at any time: what a stream had to tell is not lost, and a
+//! write is then done or not, as after [`Error::Interrupted`]; where more is to be said, the method says it.
+//!
+//! # Errors
+//!
+//! One enum, [`Error`]: each message says what is wrong and what would be right, and [`Error::state_changed`] whether the
+//! operation may have had an effect all the same. While the disk is full or fails, writes end with [`Error::ReadOnly`], and
+//! reads and syncs to others go on. Nothing that a peer, a client or a damaged disk says makes it panic.
+//!
+//! # Features
+//!
+//! | feature | brings | default |
+//! | --- | --- | --- |
+//! | `net` | [`Store`]: tokio, QUIC, TLS, the storage engine | yes |
+//! | `cli` | the binary `tidings`, and [`simulate`]; a library that embeds the store does without | yes |
+//! | `zstd` | compressed frames between nodes that both have it; builds a library in C | yes |
+//!
+//! They only add, and none changes what goes over the wire to nodes without it. To embed the store:
+//! `tidings = { version = "0.1", default-features = false, features = ["net"] }`.
 //!
 //! # What is guaranteed
 //!
@@ -43,11 +201,13 @@
 //!
 //! # What is not
 //!
-//! - There is no quorum, so nothing says when a write has reached everybody.
+//! - There is no quorum, so nothing says when a write has reached everybody, and no operation is one of a whole cluster:
+//!   counters and unique names are not to be had by reading and writing one key.
 //! - A concurrent sibling can come up again when what hid it is deleted, and may be older by the clock; one's own write
 //!   can be hidden by a concurrent one that arrives later.
 //! - Deadlines are kept by each replica's own clock: a key may be expired here and present there within the clocks'
 //!   difference.
+//! - Who holds the cluster's secret is trusted: a member can write whatever it likes, also under later clocks than its own.
 //!
 //! # Layers
 //!
@@ -62,6 +222,14 @@
 //! | [`crdt`] | the map: contexts, registers, entries, deltas |
 
 #![forbid(unsafe_code)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// The manual is of the whole crate.
+#![cfg_attr(not(all(feature = "net", feature = "cli")), allow(rustdoc::broken_intra_doc_links))]
+
+/// The code of README.md, compiled and run.
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(feature = "net")]
 mod backup;

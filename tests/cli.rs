@@ -6,6 +6,7 @@ mod common;
 mod cli {
     mod cluster;
     mod config;
+    mod deploy;
     mod doctor;
     mod keys;
     mod load;

@@ -3,6 +3,7 @@
 #![cfg(feature = "cli")]
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tidings::ReplicaId;
 use tidings::proto::config::NodeConfig;
 use tidings::proto::link::LinkMode;
@@ -174,6 +175,73 @@ fn what_the_tree_does_not_bring_is_asked_of_who_has_announced_it() {
         cluster.run_for(20 * SECOND);
     }
     assert_eq!(tried, 5);
+}
+
+/// Three nodes, each path as long.
+fn three(latency_us: u64) -> Cluster {
+    quiet_mesh(3, Network { latency_us: (latency_us, latency_us), ..local() })
+}
+
+/// They have come together, and no comparison of sums hides what is not told.
+fn quiet_mesh(nodes: usize, network: Network) -> Cluster {
+    let mut settings = Settings { nodes, seed: 4, network, joins: Joins::All, ..Settings::default() };
+    settings.template.anti_entropy = Duration::from_secs(600);
+    let mut cluster = Cluster::new(settings);
+    cluster.run_for(30 * SECOND);
+    demand_agreement(&mut cluster, 1);
+    cluster
+}
+
+fn write_a_stream(cluster: &mut Cluster, who: usize) {
+    for key in 0..100 {
+        cluster.put(who, key, 64).expect("it runs");
+        cluster.run_for(SECOND / 40);
+    }
+    demand_agreement(cluster, 1);
+}
+
+/// However long the ways are, who is linked to the writer has it from there: of a steady stream some is always on its way.
+#[test]
+fn in_a_small_cluster_what_the_writer_sends_is_not_sent_again_by_others() {
+    for latency_us in [500, 5_000, 30_000, 100_000, 300_000] {
+        let mut cluster = three(latency_us);
+        let before = cluster.figures();
+        write_a_stream(&mut cluster, 1);
+        let total = cluster.figures().since(&before).total();
+        assert!(total.new >= 200, "{total:?}");
+        assert!(total.known * 20 <= total.new, "ways of {latency_us} µs: {} new, {} known", total.new, total.known);
+    }
+}
+
+/// Who has it from the writer later than others says so to these too, though it knows that they have it: they do not know that of it.
+#[test]
+fn in_a_small_cluster_with_ways_of_all_lengths_little_is_sent_again() {
+    for writer in 0..7 {
+        let mut cluster = quiet_mesh(7, Network { latency_us: (5_000, 45_000), ..local() });
+        let before = cluster.figures();
+        write_a_stream(&mut cluster, writer);
+        let total = cluster.figures().since(&before).total();
+        assert!(total.new >= 600, "{total:?}");
+        assert!(total.known * 20 <= total.new, "of node {writer}: {} new, {} known", total.new, total.known);
+    }
+}
+
+/// Nobody else can bring it.
+#[test]
+fn in_a_small_cluster_who_has_lost_its_link_to_the_writer_has_it_from_others() {
+    for latency_us in [500, 30_000, 300_000] {
+        let mut cluster = three(latency_us);
+        cluster.cut(&[0], &[2], true);
+        cluster.run_for(5 * SECOND);
+        assert_eq!([0, 1, 2].map(|who| cluster.links(who)), [1, 2, 1]);
+        let dot = cluster.put(0, 1_000, 64).expect("it runs");
+        cluster.run_for(4 * latency_us + SECOND / 10);
+        assert!(node(&cluster, 2).map().context().contains(dot), "soon, with ways of {latency_us} µs");
+        let before = cluster.figures();
+        write_a_stream(&mut cluster, 0);
+        let total = cluster.figures().since(&before).total();
+        assert_eq!(total.known, 0, "{} new", total.new);
+    }
 }
 
 /// For longer than every timeout, both halves written to, then healed without a command.
@@ -383,6 +451,17 @@ fn leaves_of_a_small_cluster_keep_few_links_too() {
     assert_eq!(state(&cluster, 0, leaves[2]), Some(MemberState::Down));
     cluster.restart(7);
     demand_agreement(&mut cluster, 20);
+    // With fewer others than it would have links a leaf is content with those, and asks leaves only when nobody else is left.
+    (1..RELAYS).for_each(|who| cluster.crash(who));
+    cluster.run_for(120 * SECOND);
+    for leaf in RELAYS..8 {
+        assert_eq!(active(node(&cluster, leaf)), [id(&cluster, 0)], "leaf {leaf} has asked leaves for links");
+    }
+    cluster.crash(0);
+    cluster.run_for(120 * SECOND);
+    for leaf in RELAYS..8 {
+        assert_ne!(active(node(&cluster, leaf)), [], "leaf {leaf} is alone");
+    }
 }
 
 /// The profile for links where each byte counts: all told, keep-alives and headers included.

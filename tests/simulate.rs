@@ -205,7 +205,7 @@ fn demand_little_traffic(plan: &Plan, outcome: &Outcome, cluster: &Cluster) {
     let seconds = cluster.now_us() as f64 / 1e6 - QUIET_S;
     let total = outcome.gathering.total().plus(&outcome.figures.total());
     let written = outcome.writes as f64 * (plan.value_bytes as f64 + 100.0) * (nodes - 1.0);
-    // In a mesh with longer ways than `forward_after` others send a write too: up to seven times were seen.
+    // Where announcements come late or are lost, others send a write too.
     let bytes = written / (1.0 - plan.settings.network.loss) * 12.0;
     let bytes = bytes + total.connections as f64 * 6_000.0 + seconds * nodes * 3_000.0;
     assert!(total.sent_bytes as f64 <= bytes, "{} bytes were sent, and should be at most {bytes}", total.sent_bytes);
@@ -213,7 +213,8 @@ fn demand_little_traffic(plan: &Plan, outcome: &Outcome, cluster: &Cluster) {
     assert!(total.dials as f64 <= dials, "{} dials, more than two a second of each by each other", total.dials);
     let links_max = 2 * plan.settings.nodes + 8;
     assert!(outcome.quiet.links_max <= links_max, "{} links at once", outcome.quiet.links_max);
-    let queued_max = (outcome.quiet.links_max as u64) << 16;
+    // On a link two pushes and two parts of a pull, each of up to 64 KiB.
+    let queued_max = (outcome.quiet.links_max as u64) << 18;
     assert!(outcome.quiet.queued_bytes_max <= queued_max, "{} bytes were queued", outcome.quiet.queued_bytes_max);
 }
 
@@ -221,21 +222,24 @@ fn demand_little_traffic(plan: &Plan, outcome: &Outcome, cluster: &Cluster) {
 fn demand_quiet(plan: &Plan, outcome: &Outcome, cluster: &Cluster) {
     let (quiet, up) = (outcome.quiet.total(), cluster.up().len() as f64);
     let gone = plan.settings.nodes as f64 - up;
-    let bytes = QUIET_S * up * 3_000.0;
+    // What was written last may only then be forwarded, by each to each, where announcements were lost.
+    let forwarded = plan.writes_per_second * (plan.value_bytes as f64 + 100.0) * up * (up - 1.0);
+    let bytes = QUIET_S * up * 3_000.0 + forwarded;
     assert!(quiet.sent_bytes as f64 <= bytes, "{} bytes in {QUIET_S} s in which nothing was written", quiet.sent_bytes);
     let dials = QUIET_S * up * (2.2 * gone + 1.0);
     assert!(quiet.dials as f64 <= dials, "{} dials in {QUIET_S} s", quiet.dials);
 }
 
-/// What is dead has gone, but where a clock went back, or something is pending on a replica that will not come back; there are no
-/// more keys than were written to.
+/// What is dead has gone, also where a clock went back, but what is pending on a replica that will not come back; there are no more
+/// keys than were written to.
 fn demand_little_kept(plan: &Plan, cluster: &Cluster) {
     for node in cluster.up().into_iter().filter_map(|who| cluster.node(who)) {
         let (counts, members) = (node.map().counts(), node.members().len());
-        let (pending, steps) = (node.map().pending(), plan.random.clock_steps > 0.0);
+        let pending = node.map().pending();
         let pending_max = if loses_replicas(plan) { plan.keys + members } else { 0 };
         assert!(pending <= pending_max, "{pending} entries are pending, and nobody is gone");
-        let tombstones_max = if steps { plan.keys * plan.settings.nodes } else { pending };
+        // An entry that is pending may have several, of writers that did not know of each other.
+        let tombstones_max = if pending == 0 { 0 } else { pending + counts.siblings };
         assert!(counts.tombstones <= tombstones_max, "{counts:?}, {pending} pending");
         assert!(counts.keys <= plan.keys + members, "{counts:?} with {members} members");
         assert!(node.map().context().len() <= members, "{} replicas, {members} members", node.map().context().len());

@@ -30,6 +30,6 @@ see "with two links each" everywhere is tidings_links == 2
 see "the state of each takes less than a megabyte on disk" everywhere is tidings_store_bytes "<" 1000000
 
 step "A night of $NIGHT s: six nodes with disks, one of which loses power every 20 s."
-simulate --nodes 6 --join all --disks --seconds "$NIGHT" --restarts-per-second 0.05 --writes-per-second 0.1 --keys 100 --deletes 20%
+simulate --nodes 6 --join all --disks --seconds "$NIGHT" --crashes-per-second 0.05 --back-after 10 --writes-per-second 0.1 --keys 100 --deletes 20%
 grep -q '^members known.* 6, 6$' "$work/simulated" || different "there are not six members and six replicas after the night"
 note "seen: six members, and six replicas, after all these restarts"

@@ -2,10 +2,11 @@
 
 use super::settings::Settings;
 use super::simulate::SimulateArgs;
-use crate::http::duration::parse_ttl;
+use crate::http::duration::{parse as parse_duration, parse_ttl};
 use clap::{Args, Parser, Subcommand};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// A replicated state store for machines that come and go.
 ///
@@ -94,6 +95,8 @@ Example:
   tidings status --http 10.0.0.1:7480 --json"
     )]
     Status(ClientArgs),
+    /// Say whether a node may serve: 0 if it does, 1 and why if not
+    Ready(ReadyArgs),
     /// Say why two nodes differ, and what a sync between them would cost
     Doctor(DoctorArgs),
     /// Take a node out of its cluster, and end it
@@ -363,6 +366,25 @@ pub(super) struct RemoveArgs {
     /// Its address or replica id, as `tidings peers` shows them
     #[arg(value_name = "ADDR|ID")]
     pub(super) peer: String,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ready is a node whose storage is open and that has met one of those it is to join, if there are any. It needs no \
+token. For health checks of containers, and for scripts that have just started a node.
+
+Examples:
+  tidings ready
+  tidings ready --wait 30s --http 127.0.0.1:7481 && tidings get greeting --http 127.0.0.1:7481
+
+Exit codes: 0 ready, 1 not."
+)]
+pub(super) struct ReadyArgs {
+    #[command(flatten)]
+    pub(super) client: ClientArgs,
+    /// Ask again for so long, until it is [default: ask once]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "0s", hide_default_value = true)]
+    pub(super) wait: Duration,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ use super::output::{Output, ago, printable};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 use ureq::http::StatusCode;
 
 pub(super) fn members(client: &Client, output: Output) -> Result<(), Failure> {
@@ -111,6 +112,23 @@ pub(super) fn remove_peer(client: &Client, peer: &str, output: Output) -> Result
 pub(super) fn leave(client: &Client, output: Output) -> Result<(), Failure> {
     client.expect(client.post("/v1/leave", b"")?)?;
     if output.json { output.line(&json!({ "left": true }).to_string()) } else { output.line("left") }
+}
+
+/// How long an answer may take of a node that is asked whether it is ready.
+const READY_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is asked.
+const READY_EVERY: Duration = Duration::from_millis(200);
+
+/// Whether the node may serve, asked again for as long as `wait` until it does.
+pub(super) fn ready(client: &Client, wait: Duration, output: Output) -> Result<(), Failure> {
+    let (client, begun) = (client.hasty(READY_PATIENCE), Instant::now());
+    let mut asked = client.get_text("/readyz");
+    while asked.is_err() && begun.elapsed() < wait {
+        std::thread::sleep(READY_EVERY);
+        asked = client.get_text("/readyz");
+    }
+    let answer = asked?;
+    output.line(if output.json { &answer } else { "ready" })
 }
 
 pub(super) fn status(client: &Client, output: Output) -> Result<(), Failure> {

@@ -8,7 +8,7 @@
 //! | `config` | settings looked at without a node |
 //! | `follow`, `rejoin`, `rekey` | files looked at again while a node runs |
 //! | `rotation`, `tls` | keys of a cluster, made and replaced |
-//! | `running`, `progress`, `process` | a node's life, and that of the process around it |
+//! | `running`, `progress`, `process`, `manager` | a node's life, that of the process around it, and who waits for it |
 //! | `node`, `demo`, `shell` | the commands that stay |
 //! | `client`, `keys`, `transfer`, `watch`, `cluster` | the commands at a node |
 //! | `load` | many clients at several nodes, measured |
@@ -29,6 +29,7 @@ mod keys;
 mod layers;
 mod links;
 mod load;
+mod manager;
 mod nearest;
 mod node;
 mod output;
@@ -110,6 +111,7 @@ fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::View(args) => cluster::view(&Client::open(&args)?, output),
         Command::Peers(args) => peers(&args, output),
         Command::Status(args) => cluster::status(&Client::open(&args)?, output),
+        Command::Ready(args) => cluster::ready(&Client::open(&args.client)?, args.wait, output),
         Command::Doctor(args) => doctor::doctor(&args, output),
         Command::Leave(args) => cluster::leave(&Client::open(&args)?, output),
         Command::Load(args) => load::run(&args, output),

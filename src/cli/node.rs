@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::failure::Failure;
 use super::layers::Layers;
+use super::manager;
 use super::output::Output;
 use super::plan::Plan;
 use super::process;
@@ -47,6 +48,12 @@ async fn serve(plan: Plan, file: Option<JoinFile>, output: Output) -> Result<(),
         tokio::spawn(token.follow());
     }
     node.announce(output)?;
+    manager::tell_ready(&format!("serves http://{}", node.http));
+    let ended = ending.clone();
+    tokio::spawn(async move {
+        ended.cancelled().await;
+        manager::tell_stopping();
+    });
     if !output.json {
         introduce(&node, plan.data_dir.as_deref(), &plan.origin, output)?;
     }

@@ -183,6 +183,8 @@ impl OrMap {
     ///
     /// RULE 4: `dead` is what is live here within the snapshot *now*, less what was live there. Whatever came in between by
     /// another sync is in it.
+    ///
+    /// Linear in `dead`, and in the replicas.
     pub fn conclude(
         &mut self,
         dead: &DotSet,

@@ -78,22 +78,22 @@ pub(crate) struct EntryView<'a> {
 }
 
 impl Entries {
-    /// The contexts that the entries were read under.
+    /// The contexts that the entries were read under. Costs nothing.
     pub fn contexts(&self) -> &[Arc<EntryContext>] {
         &self.contexts
     }
 
-    /// How many entries there are.
+    /// How many entries there are. O(1).
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is none. O(1).
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The keys, in the order in which the entries stand; empty where one is named by a dot.
+    /// The keys, in the order in which the entries stand; empty where one is named by a dot. A step for each.
     pub fn keys(&self) -> impl Iterator<Item = Key<'_>> {
         self.iter().map(|entry| entry.key)
     }
@@ -168,27 +168,28 @@ pub struct EntriesBuilder {
 
 impl EntriesBuilder {
     /// Names overwritten keys by what was overwritten, for a receiver that is known to have had `base`. It may have
-    /// overwritten that itself; then it asks again, and is to be answered by key.
+    /// overwritten that itself; then it asks again, and is to be answered by key. Costs nothing.
     #[must_use]
     pub fn naming(mut self, base: CausalContext) -> Self {
         self.known = Some(base);
         self
     }
 
-    /// Leaves out values longer than this: they are given before, in pieces. See [`large`](Self::large).
+    /// Leaves out values longer than this: they are given before, in pieces. See [`large`](Self::large). Costs nothing.
     #[must_use]
     pub fn without_values_beyond(mut self, bytes: usize) -> Self {
         self.value_bytes_max = Some(bytes);
         self
     }
 
-    /// The values that were left out, to be given in pieces before the entries.
+    /// The values that were left out, to be given in pieces before the entries. Costs nothing.
     pub fn large(&mut self) -> Vec<(Dot, Bytes)> {
         std::mem::take(&mut self.large)
     }
 
     /// Reads the key's entry as it is now, with its context. All that one builder collects must be read without the
     /// map's context growing in between. A key that has neither registers nor a pending context is sent as empty.
+    /// A lookup and a copy of the entry.
     pub fn push(&mut self, map: &OrMap, key: Key<'_>) {
         self.push_at(map, key, map.table.find(key));
     }
@@ -255,22 +256,22 @@ impl EntriesBuilder {
         u32::try_from(found).expect("fewer contexts than keys")
     }
 
-    /// About how many bytes the entries take.
+    /// About how many bytes the entries take. O(1).
     pub fn bytes(&self) -> usize {
         self.buffer.len() + self.context_bytes + self.entries.registers.len() * 4
     }
 
-    /// How many entries were collected.
+    /// How many entries were collected. O(1).
     pub fn len(&self) -> usize {
         self.entries.rows.len()
     }
 
-    /// Whether none was.
+    /// Whether none was. O(1).
     pub fn is_empty(&self) -> bool {
         self.entries.rows.is_empty()
     }
 
-    /// The entries.
+    /// The entries. O(1).
     pub fn finish(mut self) -> Entries {
         self.entries.buffer = Bytes::from(self.buffer);
         self.entries
@@ -316,22 +317,22 @@ impl IntoIterator for Merged {
 }
 
 impl Delta {
-    /// The context that it builds on.
+    /// The context that it builds on. Costs nothing.
     pub fn base(&self) -> &CausalContext {
         &self.base
     }
 
-    /// What a replica that has the base has incorporated after merging it.
+    /// What a replica that has the base has incorporated after merging it. Costs nothing.
     pub fn snapshot(&self) -> &CausalContext {
         &self.snapshot
     }
 
-    /// The entries that it carries.
+    /// The entries that it carries. Costs nothing.
     pub fn entries(&self) -> &Entries {
         &self.entries
     }
 
-    /// Whether it carries nothing that a replica with its base lacks.
+    /// Whether it carries nothing that a replica with its base lacks. Linear in the replicas at most.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.live.is_none() && self.base.includes(&self.snapshot)
     }
@@ -366,7 +367,7 @@ impl OrMap {
     }
 
     /// The same for a peer that is known to have had `base`: overwritten keys are named by what was overwritten, which
-    /// is shorter. Who cannot tell what is meant merges nothing, and says so ([`Merged::unresolved`]).
+    /// is shorter. Who cannot tell what is meant merges nothing, and says so ([`Merged::unresolved`]). Costs the same.
     pub fn named_delta_within(&self, base: &CausalContext, bytes_max: usize) -> Option<Delta> {
         self.delta_of(base, bytes_max, EntriesBuilder::default().naming(base.clone()))
     }
@@ -387,12 +388,14 @@ impl OrMap {
     }
 
     /// Whether a tombstone that a replica with the context `base` may lack is gone: `T ∩ R` is not within `base`.
+    /// Linear in the replicas at most.
     pub fn needs_catch_up(&self, base: &CausalContext) -> bool {
         let mut beyond = self.truncated.missing_from(base);
         beyond.any(|dot| base.get(dot.replica) < self.context.get(dot.replica))
     }
 
     /// The keys with a live dot outside `base` and `have`, in the order of the dots, and those of RULE 7.
+    /// Linear in what differs, and in the replicas.
     pub fn keys_since(&self, base: &CausalContext, have: &DotSet) -> KeyList {
         let mut keys = KeyList::new();
         self.listed_since(base, have).for_each(|(key, _)| keys.push(key));
@@ -432,6 +435,7 @@ impl OrMap {
     }
 
     /// The live dots held beyond the context, from syncs that were cut off: what a pull need not bring again.
+    /// Linear in the pending keys.
     pub fn have(&self) -> DotSet {
         self.dots_beyond_context().collect()
     }

@@ -279,6 +279,8 @@ impl OrMap {
     /// The end of a sync: `R` takes in the sender's snapshot, and what it now covers is settled.
     ///
     /// Only to be called when every entry that differs between `R` and the snapshot has been joined.
+    ///
+    /// Linear in the replicas at most, and in the pending keys that it settles.
     pub fn incorporate(&mut self, snapshot: &CausalContext) {
         let new: Vec<Dot> = snapshot.missing_from(&self.context).collect();
         new.into_iter().for_each(|dot| self.replace_clock(dot));
@@ -294,7 +296,7 @@ impl OrMap {
     }
 
     /// RULE 5: takes over what a sender has truncated of its snapshot, at the end of a catch-up: it cannot be served
-    /// from here either.
+    /// from here either. Linear in the replicas.
     pub fn adopt_bound(&mut self, bound: &CausalContext, snapshot: &CausalContext) {
         self.take_over_bound(&bound.meet(snapshot));
     }

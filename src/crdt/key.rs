@@ -25,12 +25,12 @@ impl<'a> Key<'a> {
     /// The longest key the map holds, in bytes; longer ones are cut off by nobody: the interfaces refuse them.
     pub const BYTES_MAX: usize = u16::MAX as usize;
 
-    /// A key of the users' section.
+    /// A key of the users' section. Costs nothing.
     pub const fn usr(bytes: &'a [u8]) -> Self {
         Self { section: Section::Usr, bytes }
     }
 
-    /// A key of the cluster's section.
+    /// A key of the cluster's section. Costs nothing.
     pub const fn sys(bytes: &'a [u8]) -> Self {
         Self { section: Section::Sys, bytes }
     }

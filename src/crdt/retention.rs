@@ -1,6 +1,7 @@
 //! Truncation: dropping tombstones and expired registers. Not responsible for correctness: what is deleted stays so
 //! however early this happens; only the next sync with a replica that missed it costs more.
 
+use super::dot_log::Slot;
 use super::stored::{LocalDot, Stored};
 use super::{Dot, Key, OrMap, Section};
 use std::collections::BTreeSet;
@@ -10,7 +11,8 @@ type Dated = BTreeSet<(u64, LocalDot)>;
 /// How long dead registers are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// From the arrival of a tombstone, or from the deadline of a register if that is later, in milliseconds.
+    /// From the arrival of a tombstone, or from the deadline of a register if that is later, in milliseconds. What arrived
+    /// while the clock was ahead counts from the first truncation after it was set back.
     pub keep_ms: u64,
     /// At most so many, the oldest dropped first,
     pub count_max: usize,
@@ -29,7 +31,7 @@ impl OrMap {
     /// Drops what has been dead for long enough, and answers how many registers that was. Cost: their number, times the
     /// logarithm of how many are kept.
     pub fn truncate(&mut self, retention: Retention, now: u64) -> usize {
-        self.set_time(now);
+        self.begin_truncation(now);
         let [tombstones, with_deadline] = &self.dated;
         let mut over = (tombstones.len() + with_deadline.len()).saturating_sub(retention.count_max);
         let mut drop = Vec::new();
@@ -51,11 +53,47 @@ impl OrMap {
     /// As [`truncate`](Self::truncate), of registers past their deadline only, for a retention of their own: where values
     /// live for seconds, those that are dead soon outnumber those that live.
     pub fn truncate_expired(&mut self, keep_ms: u64, now: u64) -> usize {
-        self.set_time(now);
+        self.begin_truncation(now);
         let old = |dead_from: u64| now.checked_sub(dead_from).is_some_and(|ms| ms >= keep_ms);
         let drop = self.dated[1].iter().take_while(|(dead_from, _)| old(*dead_from)).map(|(_, dot)| *dot);
         let drop: Vec<LocalDot> = drop.filter(|&dot| !self.is_pending(dot)).collect();
         self.drop_all(&drop)
+    }
+
+    /// What arrived while the clock was ahead, and it is so no longer, counts as if it arrived now: its date may lie further
+    /// ahead than anything is to be kept.
+    fn begin_truncation(&mut self, now: u64) {
+        self.set_time(now);
+        if !self.clock.went_back() {
+            return;
+        }
+        let later = (now.saturating_add(1), LocalDot { replica: 0, counter: 0 });
+        let later: Vec<_> = self.dated.iter().flat_map(|dated| dated.range(later..)).copied().collect();
+        later.into_iter().for_each(|dated| self.redate(dated, now));
+    }
+
+    fn redate(&mut self, (old_ms, dot): (u64, LocalDot), now: u64) {
+        let Some(slot) = self.index.slot_of(dot) else { return };
+        let stored = self.table.registers(slot).find(|stored| stored.dot() == dot);
+        let new_ms = stored.and_then(|stored| stored.dead_from_arrival(now));
+        // A deadline that has yet to come stays.
+        let Some(new_ms) = new_ms.filter(|new_ms| *new_ms != old_ms) else { return };
+        self.touch_slot(slot);
+        if let Some(stored) = self.table.register_mut(slot, dot) {
+            stored.set_dead_from(new_ms);
+            let dated = &mut self.dated[stored.kind_of_dated()];
+            dated.remove(&(old_ms, dot));
+            dated.insert((new_ms, dot));
+        }
+    }
+
+    fn touch_slot(&mut self, slot: Slot) {
+        if self.journals.is_some() {
+            let Key { section, bytes } = self.table.key(slot);
+            let key = bytes.to_vec();
+            let key = Key { section, bytes: &key };
+            self.touch(self.table.place(key), key);
+        }
     }
 
     fn drop_all(&mut self, drop: &[LocalDot]) -> usize {
@@ -73,12 +111,8 @@ impl OrMap {
 
     fn drop_register(&mut self, dot: LocalDot) {
         let Some(slot) = self.index.slot_of(dot) else { return };
-        let Key { section, bytes } = self.table.key(slot);
-        if self.journals.is_some() {
-            let key = bytes.to_vec();
-            let key = Key { section, bytes: &key };
-            self.touch(self.table.place(key), key);
-        }
+        self.touch_slot(slot);
+        let section = self.table.key(slot).section;
         let named: Dot = self.index.dot(dot);
         self.truncated.extend_to(named);
         let of_dot = self.table.registers(slot).find(|stored| stored.dot() == dot);
@@ -137,6 +171,28 @@ mod tests {
         assert!(map.registers(b"expired").is_empty());
         assert_eq!((map.registers(b"deleted").len(), map.registers(b"living").len()), (1, 1));
         assert!(map.truncated().contains(Dot::new(map.id(), 3)), "the bound covers what is gone");
+    }
+
+    /// A tombstone, one beside it, a value that was past its deadline by the wrong clock, and one that was not.
+    #[test]
+    fn what_arrived_while_the_clock_was_ahead_is_kept_no_longer_than_other_things() {
+        const AHEAD: u64 = 3_600_000;
+        let [mut map, mut other] = [1, 2].map(|id| OrMap::new(ReplicaId::from(id)));
+        other.put(b"key", b"1", 0);
+        other.delete(b"key", 0);
+        other.put_until(b"brief", b"1", 1_000, 0);
+        other.put_until(b"long", b"1", AHEAD + 9_000, 0);
+        map.put(b"key", b"2", 0);
+        map.delete(b"key", AHEAD);
+        let _ = map.merge(other.delta_since(map.context()));
+        let retention = Retention { keep_ms: 500, count_max: usize::MAX, spare_ms: 0 };
+        assert_eq!(map.truncate(retention, AHEAD + 499), 0);
+        assert_eq!(map.truncate(retention, 100), 0, "from now on");
+        assert_eq!(map.truncate(retention, 599), 0);
+        assert_eq!(map.truncate(retention, 600), 2, "both tombstones");
+        assert_eq!(map.truncate_expired(500, 1_499), 0);
+        assert_eq!(map.truncate_expired(500, 1_500), 1);
+        assert_eq!(map.registers(b"long").len(), 1);
     }
 
     #[test]

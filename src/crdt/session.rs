@@ -39,7 +39,7 @@ pub enum SessionError {
 }
 
 impl Session {
-    /// Whether a replica with this context may serve it.
+    /// Whether a replica with this context may serve it. Linear in the replicas of both.
     pub fn is_within(&self, context: &CausalContext) -> bool {
         let mut here = context.iter().map(|dot| (prefix(dot.replica), dot.counter)).peekable();
         self.entries.iter().all(|&(id, counter)| {
@@ -54,6 +54,7 @@ impl Session {
     }
 
     /// What it says beyond a context that one dot stands for: whoever has that dot has all of the context.
+    /// Linear in both, times a logarithm.
     #[must_use]
     pub fn beyond(&self, context: &CausalContext, replica: ReplicaId) -> Self {
         let own = prefix(replica);
@@ -72,7 +73,7 @@ impl Session {
         }
     }
 
-    /// Its bytes, for the cluster that the key is of.
+    /// Its bytes, for the cluster that the key is of. Linear: 9 bytes or so for each replica.
     pub fn encode(&self, key: AuditKey) -> Vec<u8> {
         let mut bytes = vec![VERSION, 0, 0, 0, 0];
         for &(id, counter) in &self.entries {
@@ -84,7 +85,7 @@ impl Session {
         bytes
     }
 
-    /// The session from its bytes.
+    /// The session from its bytes. Linear.
     ///
     /// # Errors
     ///

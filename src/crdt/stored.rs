@@ -160,6 +160,18 @@ impl Stored {
         (!self.is_audited()).then(|| self.number_at(usize::from(self.key_len)))
     }
 
+    /// The same, had it arrived at that time.
+    pub(super) fn dead_from_arrival(&self, arrival_ms: u64) -> Option<u64> {
+        (!self.is_audited()).then(|| dead_from(self.register(), arrival_ms))
+    }
+
+    /// It has a date already.
+    pub(super) fn set_dead_from(&mut self, from_ms: u64) {
+        debug_assert!(!self.is_audited(), "there is no room for a date");
+        let at = usize::from(self.key_len);
+        self.blob[at..at + 8].copy_from_slice(&from_ms.to_le_bytes());
+    }
+
     fn number_at(&self, at: usize) -> u64 {
         let bytes = self.blob[at..at + 8].try_into().expect("eight bytes");
         u64::from_le_bytes(bytes)

@@ -4,7 +4,7 @@
 //! The order of keys is only worked out when somebody scans, and kept up to date from then on at each scan.
 
 use super::dot_log::Slot;
-use super::stored::Stored;
+use super::stored::{LocalDot, Stored};
 use super::{Key, Section};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -130,6 +130,13 @@ impl Table {
     /// All live registers of an entry.
     pub(super) fn registers(&self, slot: Slot) -> impl Iterator<Item = &Stored> + Clone {
         std::iter::once(self.first(slot)).chain(self.siblings(slot))
+    }
+
+    /// One of them, to be dated anew.
+    pub(super) fn register_mut(&mut self, slot: Slot, dot: LocalDot) -> Option<&mut Stored> {
+        let (first, siblings) = (&mut self.slots[slot as usize], self.siblings.get_mut(&slot));
+        let siblings = siblings.filter(|_| first.has_siblings());
+        std::iter::once(first).chain(siblings.into_iter().flatten()).find(|stored| stored.dot() == dot)
     }
 
     /// A new entry; its key is not there yet, and `place` is what the table says of it.

@@ -58,6 +58,8 @@ impl fmt::Display for Timestamp {
 pub struct Clock {
     last: Timestamp,
     now_ms: u64,
+    /// The latest time it was told since somebody asked whether it went back.
+    latest_ms: u64,
     drift_ms: u64,
     ahead: u64,
 }
@@ -72,12 +74,20 @@ impl Clock {
 
     /// A clock that has seen nothing and has not been told the time.
     pub const fn new(drift_ms: u64) -> Self {
-        Self { last: Timestamp(0), now_ms: 0, drift_ms, ahead: 0 }
+        Self { last: Timestamp(0), now_ms: 0, latest_ms: 0, drift_ms, ahead: 0 }
     }
 
     /// Tells it the time, in milliseconds since 1970. It may go back.
     pub const fn set(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
+        if now_ms > self.latest_ms {
+            self.latest_ms = now_ms;
+        }
+    }
+
+    /// Whether it has gone back since this was last asked, or may have, as it goes on from before.
+    pub(super) const fn went_back(&mut self) -> bool {
+        std::mem::replace(&mut self.latest_ms, self.now_ms) > self.now_ms
     }
 
     /// The time it was last told.
@@ -103,6 +113,7 @@ impl Clock {
     /// Goes on where a clock stood before.
     pub fn resume(&mut self, last: Timestamp) {
         self.last = self.last.max(last);
+        self.latest_ms = u64::MAX;
     }
 
     /// A local event: greater than all that was issued or observed, and than `replaced`, which may be beyond the

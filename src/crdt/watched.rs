@@ -64,7 +64,7 @@ impl OrMap {
         }
     }
 
-    /// What the key shows at that time, and why.
+    /// What the key shows at that time, and why. A lookup and a copy of the value.
     pub fn showing<'k>(&self, key: impl Into<Key<'k>>, now: u64) -> Showing {
         let slot = self.table.find(key.into());
         if let Some(reading) = slot.and_then(|slot| self.reading(slot, now)) {
@@ -86,13 +86,13 @@ impl OrMap {
         Showing { cause, value: None, dot: Some(dot), timestamp: Some(timestamp), expires }
     }
 
-    /// The live dots of a key, tombstones included. None if it is not kept.
+    /// The live dots of a key, tombstones included. None if it is not kept. A lookup.
     pub fn dots_of<'m>(&'m self, key: Key<'_>) -> impl Iterator<Item = Dot> + 'm {
         let registers = self.table.find(key).into_iter().flat_map(|slot| self.table.registers(slot));
         registers.map(|stored| self.index.dot(stored.dot()))
     }
 
-    /// The replicas that have been met, in the order of their ids.
+    /// The replicas that have been met, in the order of their ids. A step for each.
     pub fn replicas_met(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         self.index.numbers.keys().copied()
     }
@@ -105,7 +105,7 @@ impl OrMap {
         dots.map(move |(counter, slot)| (Dot::new(replica, counter), self.table.key(slot)))
     }
 
-    /// The keys of a section with a pending context, in their order.
+    /// The keys of a section with a pending context, in their order. A step for each pending key.
     pub fn pending_keys(&self, section: Section) -> impl Iterator<Item = (Key<'_>, &EntryContext)> {
         let all = self.pending.iter().filter(move |(key, _)| key.section == section);
         all.map(|(key, pending)| (key, &**pending))
@@ -113,6 +113,7 @@ impl OrMap {
 
     /// The registers with a deadline that count as dead from a moment after `after_ms` and up to `through_ms`, in the
     /// order of these moments. That is the deadline, or the arrival here if it was over by then.
+    /// A search, and a step for each.
     pub fn dying_between(&self, after_ms: u64, through_ms: u64) -> impl Iterator<Item = Dying<'_>> {
         let last = LocalDot { replica: u32::MAX, counter: u64::MAX };
         let range = (Bound::Excluded((after_ms, last)), Bound::Included((through_ms, last)));
@@ -128,19 +129,20 @@ impl OrMap {
         Some(Dying { deadline, dot: self.index.dot(dot), key: self.table.key(slot) })
     }
 
-    /// The next deadline after that time, in milliseconds since 1970.
+    /// The next deadline after that time, in milliseconds since 1970. A search.
     pub fn next_deadline(&self, after_ms: u64) -> Option<u64> {
         self.dying_between(after_ms, u64::MAX).next().map(|dying| dying.deadline.max(after_ms + 1))
     }
 
     /// What the key shows when that register dies; `None` if it was not what it showed until then.
+    /// A lookup and a copy of the value.
     pub fn showing_after(&self, dying: &Dying<'_>) -> Option<Showing> {
         let shown = self.read(dying.key, dying.deadline.saturating_sub(1))?;
         (shown.dot == dying.dot).then(|| Showing { cause: Cause::Expired, ..self.showing(dying.key, dying.deadline) })
     }
 
     /// The time, in milliseconds since 1970, through which registers of users' keys may have been forgotten whose deadline has passed:
-    /// somebody who does not know of all that has expired until then cannot be told from here.
+    /// somebody who does not know of all that has expired until then cannot be told from here. Costs nothing.
     pub fn forgotten_ms(&self) -> u64 {
         self.forgotten_ms
     }

@@ -29,8 +29,8 @@ pub struct NodeConfig {
     pub joins_names: bool,
     /// Fresh writes on a link that is not idle are collected for so long. Longer saves bytes and costs latency.
     pub coalesce: Duration,
-    /// What others wrote is passed on after this, unless the peer says meanwhile that it has it. Shorter than the way
-    /// from the writer to the peer, it is sent for nothing.
+    /// What others wrote is passed on after this and a round trip, unless the peer says meanwhile that it has it. Shorter than
+    /// `announce_after`, it is sent for nothing.
     pub forward_after: Duration,
     /// What a node received it announces to its other peers after this, in a small cluster.
     pub announce_after: Duration,

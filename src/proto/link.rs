@@ -12,6 +12,7 @@ use super::time::Instant;
 use crate::crdt::{CausalContext, Delta, ReplicaId};
 use bytes::Bytes;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// Names a link for as long as it lives; never used again. The runtime draws them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +63,10 @@ pub(crate) struct Link {
     pub(crate) late: u32,
     /// The peer has announced what this node lacks: this, and when to ask for it.
     pub(crate) awaited: Option<(Instant, CausalContext)>,
+    /// In a small cluster: what others had brought here that the peer was not known to have, and when it gets that from here.
+    pub(crate) withheld: Option<(Instant, CausalContext)>,
+    /// How long a frame and an answer take, as far as the transport has told.
+    pub(crate) round_trip: Duration,
     /// What was dialled, or whence it came.
     pub(crate) address: String,
     pub(crate) dialed: bool,
@@ -181,6 +186,8 @@ impl Link {
             eager: true,
             late: 0,
             awaited: None,
+            withheld: None,
+            round_trip: Duration::ZERO,
             address,
             dialed,
             identity,

@@ -194,7 +194,7 @@ pub struct LinkInfo {
     pub ledgers: [Ledger; 2],
 }
 
-/// One node: the map, its links, and what is under way.
+/// One node: the map, its links, and what is under way. No method waits for anything, or touches anything outside.
 #[derive(Debug)]
 pub struct Node {
     config: NodeConfig,
@@ -225,7 +225,7 @@ pub struct Node {
     any_version: u64,
     /// What it was at the last write here.
     own_version: u64,
-    /// When others' dots first arrived that have not been passed on, and announced.
+    /// When others' dots first arrived that have not been announced.
     received_at: Option<Instant>,
     /// The link and channel of the catch-up under way, beside which no other one begins.
     catching_up: Option<(LinkId, u64)>,
@@ -251,12 +251,13 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node with an empty map, in memory, which writes its own record.
+    /// A node with an empty map, in memory, which writes its own record. O(1).
     pub fn new(config: NodeConfig, now: Now) -> Self {
         Self::empty(config, now).started(now)
     }
 
     /// A node that goes on with what was kept of it, or begins to be kept. See [`begin_commit`](Self::begin_commit).
+    /// Linear in the members: the map was built when `kept` was read.
     pub fn kept(config: NodeConfig, kept: Kept, now: Now) -> Self {
         debug_assert_eq!((config.replica, config.cluster), (kept.identity().replica, kept.identity().cluster));
         let mut node = Self::empty(config, now);
@@ -323,7 +324,8 @@ impl Node {
 
     // --- The contract
 
-    /// Takes in what happened.
+    /// Takes in what happened. A frame costs what it brings, and making the next ones of a sync what they carry; beside that each
+    /// input costs a look at every link, and at every member where one of their records has changed.
     pub fn handle(&mut self, now: Now, input: Input) {
         self.set_now(now);
         match input {
@@ -341,12 +343,12 @@ impl Node {
         self.settle();
     }
 
-    /// The next thing to be done; `None` when all has been given.
+    /// The next thing to be done; `None` when all has been given. O(1).
     pub fn poll_output(&mut self) -> Option<Output> {
         self.may_leave()
     }
 
-    /// When to call [`handle`](Self::handle) at the latest.
+    /// When to call [`handle`](Self::handle) at the latest. Linear in the links.
     pub fn next_timeout(&self) -> Option<Instant> {
         let timers = [Some(self.anti_entropy_at), Some(self.truncate_at), self.next_spread(), self.next_pull_timeout()];
         let dials = if self.dials_all() { self.dials.next(|id| self.is_linked(id)) } else { None };
@@ -368,12 +370,12 @@ impl Node {
 
     // --- Commands
 
-    /// Writes a value, with a deadline (milliseconds since 1970) or without.
+    /// Writes a value, with a deadline (milliseconds since 1970) or without. O(1) expected, and a look at every link.
     pub fn put(&mut self, now: Now, key: Key<'_>, value: &[u8], deadline: Option<u64>) -> Dot {
         self.put_batch(now, [(key, value, deadline)]).expect("one write has one dot")
     }
 
-    /// Writes several values, and tells the peers of them together. The dot of the last.
+    /// Writes several values, and tells the peers of them together. The dot of the last. Linear in them.
     pub fn put_batch<'a>(
         &mut self,
         now: Now,
@@ -394,7 +396,7 @@ impl Node {
         last
     }
 
-    /// Deletes what the key shows; `None` if that is nothing.
+    /// Deletes what the key shows; `None` if that is nothing. Costs what [`put`](Self::put) does.
     pub fn delete(&mut self, now: Now, key: Key<'_>) -> Option<Dot> {
         debug_assert!(self.is_writable(), "whoever drives the node refuses writes while it is read-only");
         self.set_now(now);
@@ -405,7 +407,7 @@ impl Node {
         Some(dot)
     }
 
-    /// Dials an address from now on, and lets it in again if it was barred. Whether it is new.
+    /// Dials an address from now on, and lets it in again if it was barred. Whether it is new. Linear in the links.
     pub fn add_peer(&mut self, now: Now, address: &str) -> bool {
         self.set_now(now);
         let new = self.add_given_peer(address);
@@ -416,6 +418,7 @@ impl Node {
     }
 
     /// Closes the link to a peer and bars its address and id, until it is added again. Whether there was one.
+    /// Linear in the links and in the addresses known.
     pub fn remove_peer(&mut self, now: Now, address_or_id: &str) -> bool {
         self.set_now(now);
         let found = self.bar_peer(address_or_id);
@@ -423,7 +426,7 @@ impl Node {
         found
     }
 
-    /// Says in the own record that it leaves for good.
+    /// Says in the own record that it leaves for good. A write.
     pub fn leave(&mut self, now: Now) {
         self.set_now(now);
         self.left = true;
@@ -431,7 +434,7 @@ impl Node {
         self.settle();
     }
 
-    /// Says goodbye on all links and closes them.
+    /// Says goodbye on all links and closes them. Linear in them.
     pub fn close(&mut self, now: Now) {
         self.set_now(now);
         let links: Vec<LinkId> = self.links.keys().copied().collect();
@@ -441,29 +444,37 @@ impl Node {
         }
     }
 
+    /// The transport has measured how long a frame and an answer take on a link: peers that are far away are given longer to
+    /// say what they have. Without this, as if they were near. Nothing follows at once. A lookup.
+    pub fn note_round_trip(&mut self, link: LinkId, round_trip: std::time::Duration) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.round_trip = round_trip;
+        }
+    }
+
     // --- Reads
 
-    /// The map. To write, use the commands: the peers must hear of it.
+    /// The map. To write, use the commands: the peers must hear of it. Costs nothing.
     pub fn map(&self) -> &OrMap {
         &self.map
     }
 
-    /// The map for a scan, which may have to bring its order up to date.
+    /// The map for a scan, which may have to bring its order up to date. Costs nothing itself.
     pub fn map_for_scan(&mut self) -> &mut OrMap {
         &mut self.map
     }
 
-    /// How it behaves.
+    /// How it behaves. Costs nothing.
     pub fn config(&self) -> &NodeConfig {
         &self.config
     }
 
-    /// Whether it has been in touch with a peer, or has none to be in touch with.
+    /// Whether it has been in touch with a peer, or has none to be in touch with. Costs nothing.
     pub fn is_synced_once(&self) -> bool {
         self.synced_once
     }
 
-    /// Whether every peer is known to have all that this node has.
+    /// Whether every peer is known to have all that this node has. Linear in the links, and in the replicas at most.
     pub fn is_flushed(&self) -> bool {
         let has_all = |link: &Link| link.known.as_ref().is_some_and(|known| known.includes(self.map.context()));
         self.links.values().filter(|link| link.is_up()).all(|link| has_all(link) && link.control.in_flight() == 0)

@@ -339,7 +339,9 @@ impl Driver {
             }
         }
         let heard: Vec<_> = events.iter().map(|event| self.heard_before(event)).collect();
+        let round_trips = self.round_trips(&events);
         self.round(|node, now| {
+            round_trips.into_iter().for_each(|(link, round_trip)| node.note_round_trip(link, round_trip));
             for (event, heard) in events.into_iter().zip(heard) {
                 heard.into_iter().for_each(|heard| node.handle(now, heard));
                 node.handle(now, input(event));
@@ -366,6 +368,16 @@ impl Driver {
         let (hearing, _) = self.hearing.as_mut()?;
         let bytes = self.shared.links().get(&link)?.stats().received.wire_bytes;
         hearing.hear(link, bytes).map(|silence| Input::Heard { link, silence })
+    }
+
+    /// Of the links that something was heard on.
+    fn round_trips(&self, events: &[LinkEvent]) -> BTreeMap<LinkId, Duration> {
+        let links = self.shared.links();
+        let heard = events.iter().filter_map(|event| match event {
+            LinkEvent::Frame { link, .. } => Some((*link, links.get(link)?.round_trip())),
+            _ => None,
+        });
+        heard.collect()
     }
 
     fn forget_link(&mut self, link: LinkId, reason: &str) {

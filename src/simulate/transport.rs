@@ -9,6 +9,7 @@ use crate::proto::KeyId;
 use crate::proto::link::{CONTROL, LinkId};
 use crate::proto::node::{Input, Output};
 use rand::RngExt;
+use std::time::Duration;
 
 /// Closing takes the closer so long.
 const CLOSE_US: u64 = 10;
@@ -84,6 +85,8 @@ impl Cluster {
         let (identity, dialed) = (self.machines[other].replica, side == 0);
         let address = if dialed { address_of(other) } else { format!("from node{other}") };
         self.tell(who, Input::Connected { link, address, dialed, identity: Some(identity), key: KeyId::default() });
+        let round_trip = Duration::from_micros(2 * self.latency_us(who, other) + self.settings.network.jitter_us);
+        self.machines[who].node.iter_mut().for_each(|node| node.note_round_trip(link, round_trip));
     }
 
     // --- Sending

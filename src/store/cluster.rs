@@ -15,17 +15,18 @@ use crate::types::{LinkMode, Member, Peer, PeerState, ViewedPeer};
 use std::net::SocketAddr;
 
 impl Store {
-    /// This node's replica.
+    /// This node's replica. Costs nothing.
     pub fn id(&self) -> ReplicaId {
         self.0.shared.node().map().id()
     }
 
-    /// The address that it listens on for links.
+    /// The address that it listens on for links. Costs nothing.
     pub fn listen_addr(&self) -> SocketAddr {
         self.0.listen
     }
 
     /// All members of which there is a record, this node among them, in the order of their ids.
+    /// Reads each record: linear in the members, times the links.
     pub fn members(&self) -> Vec<Member> {
         let now = self.0.shared.clock.now().instant;
         let node = self.0.shared.node();
@@ -46,7 +47,7 @@ impl Store {
         node.members().into_iter().map(of).collect()
     }
 
-    /// The addresses that are dialled, and who has dialled this node.
+    /// The addresses that are dialled, and who has dialled this node. Linear in them.
     pub fn peers(&self) -> Vec<Peer> {
         let now = self.0.shared.clock.now().instant;
         let of = |peer: crate::proto::node::PeerInfo| Peer {
@@ -60,6 +61,7 @@ impl Store {
     }
 
     /// The view: a random few of the other nodes, as fresh as they are told of, in the order of their ids.
+    /// Linear in it: 30 as a rule.
     pub fn view(&self) -> Vec<ViewedPeer> {
         let of = |descriptor: Descriptor<Contact>| {
             let Descriptor { peer: Contact { id, address }, age } = descriptor;
@@ -69,6 +71,8 @@ impl Store {
     }
 
     /// Dials an address (`HOST:PORT`) from now on, and lets it in again if it was removed. Whether it is new.
+    /// Waits for the disk, where that works: it is remembered. Does not wait for a link. If the future is dropped, it
+    /// is done or not.
     ///
     /// # Errors
     ///
@@ -82,6 +86,7 @@ impl Store {
 
     /// Closes the link to a peer, given by address or replica id, and bars both here until the address is added again.
     /// Removes neither data nor membership. Whether there was such a peer.
+    /// Waits for the disk as [`add_peer`](Self::add_peer) does, and is as safe to drop.
     ///
     /// # Errors
     ///
@@ -93,6 +98,7 @@ impl Store {
 
     /// The addresses to join have changed: dials those added, and all that is behind names, and those dropped no longer, unless they were given by hand
     /// or are a member's. Links that stand, stay.
+    /// Waits for the disk as [`add_peer`](Self::add_peer) does. If the future is dropped, it is done or not.
     ///
     /// # Errors
     ///
@@ -117,7 +123,7 @@ impl Store {
         self.ask(|reply| Command::Rekey { identity, reply }).await
     }
 
-    /// How the node is doing.
+    /// How the node is doing. Linear in the links, and in the entries that are pending; not in the keys.
     pub fn status(&self) -> Status {
         let node = self.0.shared.node();
         let (map, counts, audit, received) = (node.map(), node.map().counts(), node.map().audit(), node.received());
@@ -182,6 +188,7 @@ impl Store {
     }
 
     /// Whether it may serve: it has synced with a peer, or has nobody to sync with. If not, why.
+    /// A look; waits for nothing.
     ///
     /// # Errors
     ///

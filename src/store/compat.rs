@@ -22,12 +22,14 @@ pub enum Latest {
 
 impl Store {
     /// The HTTP addresses of alive members, and those put by hand, in the order of their text.
+    /// Linear in the members and in those put by hand.
     pub fn http_view(&self) -> Vec<String> {
         self.0.shared.node_mut().http_view()
     }
 
     /// Lists an HTTP address (`HOST:PORT`) at all nodes, and dials it. If nothing answers there within 5 seconds it is
     /// dropped again, at all nodes. Whether it was listed before.
+    /// A write as [`put`](Self::put) is one, and as safe to drop; does not wait for the answer.
     ///
     /// # Errors
     ///
@@ -44,7 +46,7 @@ impl Store {
     }
 
     /// Takes an address off the list at all nodes, until it is put again or whoever has it is restarted. Neither links nor
-    /// membership are touched. Whether it was listed.
+    /// membership are touched. Whether it was listed. A write as [`put`](Self::put) is one, and as safe to drop.
     ///
     /// # Errors
     ///
@@ -56,6 +58,7 @@ impl Store {
 
     /// Closes all links, and has no others until [`reconnect`](Self::reconnect) or the end of the process. Reads and writes
     /// go on, and are shared when the links are back. Whether that is news.
+    /// Waits for the disk, where that works, and for no peer. If the future is dropped, it is done or not.
     ///
     /// # Errors
     ///
@@ -65,6 +68,7 @@ impl Store {
     }
 
     /// Takes up the links again after [`disconnect`](Self::disconnect). Whether they had been closed so.
+    /// Waits as [`disconnect`](Self::disconnect) does, and not for a link.
     ///
     /// # Errors
     ///
@@ -73,13 +77,13 @@ impl Store {
         self.ask(|reply| Command::Reconnect { reply }).await
     }
 
-    /// Whether it works without links because somebody said so.
+    /// Whether it works without links because somebody said so. A look.
     pub fn is_disconnected(&self) -> bool {
         self.0.shared.node().is_offline()
     }
 
     /// What the latest write of the key has left. Where that has expired, a plain read may show an earlier one that was
-    /// concurrent with it: this does not.
+    /// concurrent with it: this does not. As [`get`](Self::get) in costs.
     pub fn latest(&self, key: impl AsRef<[u8]>) -> Latest {
         let (node, now_ms) = (self.0.shared.node(), self.0.shared.clock.now().wall_ms);
         let (map, key) = (node.map(), Key::usr(key.as_ref()));

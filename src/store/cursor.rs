@@ -41,12 +41,12 @@ struct Said {
 type Half = Vec<(u64, u64)>;
 
 impl Cursor {
-    /// As bytes, to be kept.
+    /// As bytes, to be kept. Costs nothing: a cursor is these bytes, some 10 for each replica that has ever written.
     pub fn encode(&self) -> Bytes {
         self.bytes.clone()
     }
 
-    /// From what [`encode`](Self::encode) gave.
+    /// From what [`encode`](Self::encode) gave. Linear in the bytes.
     ///
     /// # Errors
     ///

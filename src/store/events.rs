@@ -23,6 +23,9 @@ impl Store {
     /// delivered here by now. Who is away gets it later, for as long as the settings say
     /// ([`event_ttl`](crate::ConfigBuilder::event_ttl)). Returns when it is durable here.
     ///
+    /// A write as [`put`](Self::put) is one, and as safe to drop: it takes the payload, and 24 bytes or so for each
+    /// node that has a message which is still to be had. All nodes keep it in memory until then.
+    ///
     /// ```
     /// use tidings::crdt::Causality;
     /// use tidings::{Config, Secret, Store};
@@ -63,12 +66,15 @@ impl Store {
     /// A reader that is slow costs nothing, and misses what expires before it comes to it. What was delivered before this
     /// process began is not delivered again; to go on across a restart, or at another node, keep the cursor of what was
     /// heard last, for [`events_after`](Self::events_after). The stream ends when the store is closed.
+    ///
+    /// Linear in the nodes that have sent messages. The node keeps the last 100,000 names of messages for listeners,
+    /// whether or not there are any.
     pub fn events(&self) -> Events {
         Events::of(self.listener(None).expect("without a cursor there is nothing to refuse"))
     }
 
     /// As [`events`](Self::events), and before that what is still to be had of the messages that a listener had not heard
-    /// when it was given `cursor`, here or at another node of the cluster.
+    /// when it was given `cursor`, here or at another node of the cluster. Linear in the messages that are to be had.
     ///
     /// # Errors
     ///
@@ -107,6 +113,7 @@ impl Events {
     }
 
     /// The next one; `None` when the store was closed. May be dropped at any time: nothing is lost.
+    /// Waits for a message to be on this node's disk.
     pub async fn next(&mut self) -> Option<Heard> {
         std::future::poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }

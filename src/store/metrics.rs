@@ -14,7 +14,7 @@ const MICROS: f64 = 1e6;
 
 impl Store {
     /// How the node is doing, for monitoring: in the text format of Prometheus, version 0.0.4. What `GET /metrics` answers,
-    /// but for requests and the process.
+    /// but for requests and the process. A few kilobytes; linear in the links and members, not in the keys.
     pub fn metrics(&self) -> String {
         let mut text = Text::default();
         self.tell(&mut text);

@@ -51,8 +51,9 @@ pub(crate) use watching::Reader;
 /// A handle is cheap to clone, and may be used from any thread of the runtime that it was opened on. The node runs until
 /// [`close`](Self::close), [`leave`](Self::leave), or until the last handle is dropped.
 ///
-/// Reads take the map's lock for one lookup. Futures of writes may be dropped at any time; the write is then done or
-/// not, as after [`Error::Interrupted`].
+/// Reads take the map's lock for one lookup: they wait for neither disk nor network, but for the node while it takes in what
+/// has come, which is longest for a large [`put_many`](Self::put_many) or a chunk of a sync. Futures of writes may be
+/// dropped at any time; the write is then done or not, as after [`Error::Interrupted`].
 ///
 /// ```
 /// use tidings::{Config, Secret, Store};
@@ -102,6 +103,9 @@ pub struct Sys<'a>(&'a Store);
 
 impl Store {
     /// Starts a node: opens its socket and takes up its links. Needs a tokio runtime, and uses that alone.
+    /// Time and memory grow with what the directory holds, about two seconds a million entries; in memory it is done at
+    /// once. Waits for no peer. If the future is dropped, nothing is started; a directory that is being read is let go
+    /// of when it has been.
     ///
     /// # Errors
     ///
@@ -113,6 +117,7 @@ impl Store {
     }
 
     /// As [`open`](Self::open), and tells how reading the state goes on: entries read, and how many there are.
+    /// `progress` is called on a thread for blocking work, and holds up the reading for as long as it takes.
     ///
     /// # Errors
     ///
@@ -143,6 +148,8 @@ impl Store {
     // --- The end
 
     /// Leaves the cluster for good: says so in this node's record, then closes as [`close`](Self::close) does.
+    /// Waits for the disk, then as `close` does. If the future is dropped, it may have said so and go on all the same:
+    /// call it again, or `close`.
     ///
     /// # Errors
     ///
@@ -155,6 +162,8 @@ impl Store {
 
     /// Ends the node in order: peers take what they lack, as far as half a second allows, and hear goodbye. Reads go on
     /// to show what was there. Closing again waits for the same end.
+    /// Three seconds at most go to a disk that hangs. If the future is dropped, the end may not have been asked for
+    /// yet: call it again.
     pub async fn close(&self) {
         self.0.looking.abort();
         // An error says that the driver has ended already.
@@ -162,7 +171,7 @@ impl Store {
         self.0.tracker.wait().await;
     }
 
-    /// Drops all datagrams of this node, both ways, and tells nobody: to try what a cut link does.
+    /// Drops all datagrams of this node, both ways, and tells nobody: to try what a cut link does. Costs nothing.
     pub fn cut_switch(&self) -> CutSwitch {
         self.0.cut.clone()
     }

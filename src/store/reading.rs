@@ -9,11 +9,14 @@ use serde::de::DeserializeOwned;
 
 impl Store {
     /// The value that the key shows here.
+    /// One lookup and a copy of the value; waits for nothing. What is not on disk yet is shown too, and a crash may
+    /// take that back: see [`read_with_session`](Self::read_with_session).
     pub fn get(&self, key: impl AsRef<[u8]>) -> Option<Bytes> {
         self.read(key).map(|reading| reading.value)
     }
 
     /// The value that the key shows, from its JSON text; `None` if the key is absent.
+    /// As [`get`](Self::get), and parses the text.
     ///
     /// # Errors
     ///
@@ -23,12 +26,13 @@ impl Store {
         value.map(|value| serde_json::from_slice(&value)).transpose().map_err(|source| Error::Value { source })
     }
 
-    /// The value that the key shows, and its write.
+    /// The value that the key shows, and its write. As [`get`](Self::get) in costs.
     pub fn read(&self, key: impl AsRef<[u8]>) -> Option<Reading> {
         self.read_key(Key::usr(key.as_ref()))
     }
 
     /// All live values of the key: the one that it shows, then those of concurrent writes.
+    /// Copies them; as a rule there is one.
     pub fn values(&self, key: impl AsRef<[u8]>) -> Vec<Reading> {
         self.values_of(Key::usr(key.as_ref()))
     }
@@ -36,17 +40,20 @@ impl Store {
     /// All keys that begin with `prefix`, with their values, in the order of their bytes, as of one moment.
     ///
     /// Copies them all: for many, take [`page`](Self::page)s.
+    ///
+    /// The first scan of a section sorts all its keys, later ones what is new since. Writes wait meanwhile.
     pub fn scan(&self, prefix: impl AsRef<[u8]>) -> Vec<(Bytes, Bytes)> {
         let page = self.page(prefix.as_ref(), None, usize::MAX);
         page.items.into_iter().map(|item| (item.key, item.value)).collect()
     }
 
     /// At most `limit` keys that begin with `prefix`, from `start` on, in the order of their bytes.
+    /// A search and `limit` copies, beside the sorting that [`scan`](Self::scan) has too. Writes wait meanwhile.
     pub fn page(&self, prefix: &[u8], start: Option<&[u8]>, limit: usize) -> Page {
         self.page_of(Key::usr(prefix), start, limit)
     }
 
-    /// The section of the cluster's own facts.
+    /// The section of the cluster's own facts. Costs nothing.
     pub fn sys(&self) -> Sys<'_> {
         Sys(self)
     }

@@ -32,12 +32,13 @@ impl<T> Look<T> {
 }
 
 impl Store {
-    /// What this node has seen.
+    /// What this node has seen. Copies 16 bytes for each replica that has ever written.
     pub fn session(&self) -> Session {
         Session::from(self.0.shared.node().map().context())
     }
 
     /// Whether this node has all that the session has seen: what it shows now includes that.
+    /// Linear in the replicas; waits for nothing.
     pub fn has_reached(&self, session: &Session) -> bool {
         session.is_within(self.0.shared.node().map().context())
     }
@@ -79,6 +80,7 @@ impl Store {
     }
 
     /// The value that the key shows, once this node has all that the session has seen.
+    /// Costs that, and a [`get`](Self::get); may be dropped at any time.
     ///
     /// # Errors
     ///
@@ -105,6 +107,7 @@ impl Store {
     }
 
     /// All live values of the key, and what has been seen by reading them. As [`read_with_session`](Self::read_with_session).
+    /// May be dropped at any time.
     pub async fn values_with_session<'k>(&self, key: impl Into<Key<'k>>) -> (Vec<Reading>, Session) {
         let key = key.into();
         let look = |node: &Node| (values(node.map(), key, self.now_ms()), seen(node.map(), key));
@@ -112,6 +115,7 @@ impl Store {
     }
 
     /// As [`page`](Self::page), with what has been seen by reading it, once all that was written until then is on disk.
+    /// Costs what that does, and may be dropped at any time.
     pub async fn page_with_session<'k>(
         &self,
         prefix: impl Into<Key<'k>>,
@@ -154,6 +158,8 @@ impl Store {
     /// Where more than about 300 replicas have written, it says what was seen since a dot of this node's that stands for
     /// the rest; if that is too much as well, the node takes a new such dot, and this returns when that is durable.
     ///
+    /// Linear in the replicas; may be dropped at any time.
+    ///
     /// # Errors
     ///
     /// [`Error::SessionTooLong`] if the session has seen so much more than this node has (a sync is under way that brings
@@ -171,7 +177,7 @@ impl Store {
         self.token_with(session, &fresh).ok_or(Error::SessionTooLong)
     }
 
-    /// The session that a token stands for.
+    /// The session that a token stands for. Linear in the token; waits for nothing.
     ///
     /// # Errors
     ///

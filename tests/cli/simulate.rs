@@ -51,7 +51,7 @@ fn the_same_command_gives_the_same_figures() {
 
 #[test]
 fn restarts_pile_up_nothing_where_there_are_disks_and_quiet_is_counted() {
-    let flags = ["--json", "--restarts-per-second", "2", "--quiet", "600"];
+    let flags = ["--json", "--crashes-per-second", "2", "--quiet", "600"];
     let report = |disks: &[&str]| parsed(&run(QUICK.iter().chain(&flags).chain(disks)));
     let kept = report(&["--disks"]);
     assert_eq!((&kept["members"], &kept["context_replicas"]), (&8.into(), &8.into()), "{kept}");
@@ -74,6 +74,40 @@ fn who_does_not_agree_ends_with_1_and_the_command_that_shows_it_again() {
     assert!(stdout(&output).contains("not in time"), "{}", stdout(&output));
 }
 
+/// One flag for each thing that may go wrong: each changes the run, and they agree all the same.
+#[test]
+fn whatever_goes_wrong_at_random_moments_they_agree() {
+    let report = |flags: &[&str]| {
+        let base = ["simulate", "--nodes", "5", "--seconds", "5", "--disks", "--json"];
+        parsed(&run(base.iter().chain(flags)))
+    };
+    let smooth = report(&[]);
+    for flags in [
+        ["--cuts-per-second", "3", "--cut-for", "4"],
+        ["--crashes-per-second", "2", "--back-after", "0.5"],
+        ["--goodbyes-per-second", "2", "--back-after", "1"],
+        ["--clock-jumps-per-second", "3", "--clock-jump", "3600000"],
+        ["--deadlines", "50%", "--ttl", "200"],
+    ] {
+        let rough = report(&flags);
+        assert_eq!(rough["converged"], true, "{flags:?}: {rough}");
+        assert_ne!(rough["sent_bytes"], smooth["sent_bytes"], "{flags:?}");
+    }
+}
+
+#[test]
+fn the_command_that_shows_it_again_does_so_with_all_that_went_wrong() {
+    let rough = "--cuts-per-second 2 --crashes-per-second 1 --clock-jumps-per-second 1 --deadlines 20%";
+    let flags = format!("simulate --nodes 6 --seconds 4 --gather 5 {rough} --patience 0");
+    let first = run(flags.split(' '));
+    let told = stderr(&first);
+    assert_eq!(code(&first), 1, "{told}");
+    let again = told.trim_end().rsplit_once("tidings ").expect("a command").1;
+    assert_eq!(again, format!("{flags} --seed 1"));
+    let second = stderr(&run(again.split(' ')));
+    assert_eq!(told.split("; the same run").next(), second.split("; the same run").next());
+}
+
 #[test]
 fn wrong_flags_say_what_would_be_right() {
     for (flags, right) in [
@@ -82,6 +116,8 @@ fn wrong_flags_say_what_would_be_right() {
         (["--upload", "fast"], "8k"),
         (["--partition", "half"], "50%@2..8"),
         (["--crash", "10%@x"], "10%@5+3"),
+        (["--cuts-per-second", "often"], "10 or 0.5"),
+        (["--deadlines", "all"], "5%"),
         (["--writers", "none"], "one, any"),
         (["--join", "nobody"], "first, all"),
         (["--nodes", "1"], "2..=100000"),

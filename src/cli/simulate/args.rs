@@ -1,16 +1,13 @@
 //! The flags of `simulate`, and the plan that they stand for. Not responsible for carrying it out.
 
+use super::values::{CrashArg, JoinArg, Latency, PartitionArg, Share, WritersArg, rate, seconds};
 use crate::cli::rate::Rate;
 use crate::cli::settings::ProfileName;
 use crate::crdt::ReplicaId;
 use crate::proto::config::NodeConfig;
-use crate::simulate::{Crash, Joins, Network, Partition, Plan, Random, Settings, Writers};
+use crate::simulate::{Network, Partition, Plan, Random, Settings};
 use clap::Args;
 use std::path::PathBuf;
-use std::str::FromStr;
-
-/// A node that has lost power is back within so many seconds.
-const RESTART_S_MAX: f64 = 10.0;
 
 #[derive(Clone, Debug, Args)]
 #[command(
@@ -22,7 +19,8 @@ Examples:
   tidings simulate --nodes 200
   tidings simulate --nodes 50 --loss 5% --latency 300 --upload 8k --profile metered
   tidings simulate --nodes 30 --partition 50%@2..8 --crash 10%@5+3 --disks --plot curve.svg
-  tidings simulate --nodes 6 --disks --seconds 28800 --writes-per-second 0.1 --restarts-per-second 0.05 --quiet 86400
+  tidings simulate --nodes 9 --seconds 60 --disks --deadlines 30% --cuts-per-second 1 --crashes-per-second 0.2 --clock-jumps-per-second 0.5
+  tidings simulate --nodes 6 --disks --seconds 28800 --writes-per-second 0.1 --crashes-per-second 0.05 --quiet 86400
 
 Exit codes: 0 they agree, 1 they do not, 2 bad usage."
 )]
@@ -72,6 +70,12 @@ pub(in crate::cli) struct SimulateArgs {
     /// The share of writes that are deletes
     #[arg(long, value_name = "SHARE", default_value = "0")]
     deletes: Share,
+    /// The share of values that have a deadline
+    #[arg(long, value_name = "SHARE", default_value = "0")]
+    deadlines: Share,
+    /// So long after they are written, in milliseconds, by the clock of who writes
+    #[arg(long, value_name = "MS", default_value_t = 1_000)]
+    ttl: u32,
     /// Cut off a share of the nodes, from then to then in seconds of writing
     #[arg(long, value_name = "SHARE@FROM..TO")]
     partition: Option<PartitionArg>,
@@ -84,9 +88,27 @@ pub(in crate::cli) struct SimulateArgs {
     /// So many connections are lost each second
     #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = rate)]
     resets_per_second: f64,
-    /// So many nodes lose power each second, and start again within ten seconds
+    /// So many paths between two nodes are cut each second, one way or both, at random moments
     #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = rate)]
-    restarts_per_second: f64,
+    cuts_per_second: f64,
+    /// Each for up to so long
+    #[arg(long, value_name = "S", default_value_t = 5.0, value_parser = seconds)]
+    cut_for: f64,
+    /// So many nodes lose power each second, at random moments, and come back
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = rate)]
+    crashes_per_second: f64,
+    /// So many are stopped in order: half of them say goodbye, half that they leave for good; and come back
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = rate)]
+    goodbyes_per_second: f64,
+    /// Who was down at a random moment is back after up to so long
+    #[arg(long, value_name = "S", default_value_t = 3.0, value_parser = seconds)]
+    back_after: f64,
+    /// So many clocks jump each second, at random moments
+    #[arg(long, value_name = "R", default_value_t = 0.0, value_parser = rate)]
+    clock_jumps_per_second: f64,
+    /// And are then wrong by up to so much, in milliseconds, forward or back
+    #[arg(long, value_name = "MS", default_value_t = 60_000)]
+    clock_jump: u32,
     /// How long they may take to come together before the writes
     #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
     gather: f64,
@@ -130,13 +152,26 @@ impl SimulateArgs {
             keys: self.keys as usize,
             value_bytes: self.value_bytes as usize,
             deletes: self.deletes.0,
+            deadlines: self.deadlines.0,
+            ttl_ms: self.ttl.into(),
             partition: self.partition.map(|partition| Partition { one_way: self.one_way, ..partition.0 }),
             crash: self.crash.map(|crash| crash.0),
             resets_per_second: self.resets_per_second,
-            random: Random { crashes: self.restarts_per_second, back_after_s: RESTART_S_MAX, ..Random::default() },
+            random: self.random(),
             patience_s: self.patience,
             quiet_s: self.quiet,
-            ..Plan::default()
+        }
+    }
+
+    fn random(&self) -> Random {
+        Random {
+            cuts: self.cuts_per_second,
+            cut_s: self.cut_for,
+            crashes: self.crashes_per_second,
+            stops: self.goodbyes_per_second,
+            back_after_s: self.back_after,
+            clock_steps: self.clock_jumps_per_second,
+            clock_step_ms: self.clock_jump.into(),
         }
     }
 
@@ -151,155 +186,39 @@ impl SimulateArgs {
     }
 }
 
-fn number(text: &str) -> Option<f64> {
-    text.parse::<f64>().ok().filter(|number| number.is_finite() && *number >= 0.0)
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    number(text)
-        .filter(|rate| *rate <= 1e6)
-        .ok_or_else(|| "give how many a second, up to 1000000, as 10 or 0.5".to_owned())
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    let number = number(text).filter(|seconds| *seconds <= 86_400.0);
-    number.ok_or_else(|| "give seconds, up to 86400, as 10 or 0.5".to_owned())
-}
-
-/// `0.05` or `5%`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Share(f64);
-
-impl FromStr for Share {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let share = match text.strip_suffix('%') {
-            Some(percent) => number(percent).map(|percent| percent / 100.0),
-            None => number(text),
-        };
-        share.filter(|share| *share <= 1.0).map(Self).ok_or_else(|| "give a share, as 0.05 or 5%".to_owned())
-    }
-}
-
-/// `20` or `10..50`, in milliseconds; kept in microseconds.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Latency((u64, u64));
-
-impl FromStr for Latency {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (least, most) = text.split_once("..").unwrap_or((text, text));
-        let us = |text: &str| number(text).filter(|ms| *ms <= 60_000.0).map(|ms| (ms * 1_000.0) as u64);
-        let range = us(least).zip(us(most)).filter(|(least, most)| least <= most);
-        range.map(Self).ok_or_else(|| "give milliseconds up to 60000, as 20 or 10..50".to_owned())
-    }
-}
-
-/// `first`, `all`, or how many.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct JoinArg(Joins);
-
-impl FromStr for JoinArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match (text, text.parse()) {
-            ("first", _) => Ok(Self(Joins::First)),
-            ("all", _) => Ok(Self(Joins::All)),
-            (_, Ok(count @ 1..=100)) => Ok(Self(Joins::Random(count))),
-            _ => Err("give first, all, or how many each joins, 1 to 100".to_owned()),
-        }
-    }
-}
-
-/// `one`, `any`, or how many.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct WritersArg(Writers);
-
-impl FromStr for WritersArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match (text, text.parse()) {
-            ("one", _) => Ok(Self(Writers::One)),
-            ("any", _) => Ok(Self(Writers::Any)),
-            (_, Ok(count @ 1..)) => Ok(Self(Writers::Some(count))),
-            _ => Err("give one, any, or how many nodes write".to_owned()),
-        }
-    }
-}
-
-/// `50%@2..8`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct PartitionArg(Partition);
-
-impl FromStr for PartitionArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let (share, times) = text.split_once('@')?;
-            let (from, to) = times.split_once("..")?;
-            let (from_s, to_s) = (number(from)?, number(to)?);
-            let partition = Partition { share: share.parse::<Share>().ok()?.0, from_s, to_s, one_way: false };
-            (from_s < to_s).then_some(Self(partition))
-        };
-        parse().ok_or_else(|| "give which share of the nodes and when, as 50%@2..8".to_owned())
-    }
-}
-
-/// `10%`, `10%@5` or `10%@5+3`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct CrashArg(Crash);
-
-impl FromStr for CrashArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = || {
-            let (share, times) = text.split_once('@').map_or((text, None), |(share, times)| (share, Some(times)));
-            let (at, back) = match times {
-                Some(times) => times.split_once('+').map_or((times, None), |(at, back)| (at, Some(back))),
-                None => ("0", None),
-            };
-            let back_after_s = back.map(|back| number(back).ok_or(())).transpose().ok()?;
-            Some(Self(Crash { share: share.parse::<Share>().ok()?.0, at_s: number(at)?, back_after_s }))
-        };
-        parse().ok_or_else(|| "give which share of the nodes, when, and back after how long, as 10%@5+3".to_owned())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::Parser;
 
-    #[test]
-    fn shares_times_and_latencies_are_read() {
-        assert_eq!(("5%".parse(), "0.05".parse()), (Ok(Share(0.05)), Ok(Share(0.05))));
-        assert_eq!("20".parse(), Ok(Latency((20_000, 20_000))));
-        assert_eq!("0.5..50".parse(), Ok(Latency((500, 50_000))));
-        let partition = Partition { share: 0.5, from_s: 2.0, to_s: 8.0, one_way: false };
-        assert_eq!("50%@2..8".parse(), Ok(PartitionArg(partition)));
-        let crash = Crash { share: 0.1, at_s: 5.0, back_after_s: Some(3.0) };
-        assert_eq!("10%@5+3".parse(), Ok(CrashArg(crash)));
-        assert_eq!("0.1".parse(), Ok(CrashArg(Crash { at_s: 0.0, back_after_s: None, ..crash })));
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SimulateArgs,
+    }
+
+    fn plan(flags: &str) -> Plan {
+        Line::parse_from(std::iter::once("simulate").chain(flags.split_whitespace())).args.plan()
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_what_would_be_right() {
-        let of = |results: [Result<(), String>; 8]| results.map(|result| result.expect_err("it is wrong"));
-        let wrong = of([
-            "2".parse::<Share>().map(drop),
-            "-1".parse::<Share>().map(drop),
-            "50..10".parse::<Latency>().map(drop),
-            "NaN".parse::<Latency>().map(drop),
-            "some".parse::<JoinArg>().map(drop),
-            "0".parse::<WritersArg>().map(drop),
-            "50%@8..2".parse::<PartitionArg>().map(drop),
-            "10%@5+x".parse::<CrashArg>().map(drop),
-        ]);
-        assert!(wrong.iter().all(|message| message.starts_with("give ")), "{wrong:?}");
+    fn what_goes_wrong_at_random_moments_is_in_the_plan() {
+        assert_eq!(
+            plan("").random,
+            Random { cut_s: 5.0, back_after_s: 3.0, clock_step_ms: 60_000, ..Random::default() }
+        );
+        let rates = "--cuts-per-second 1 --crashes-per-second 2 --goodbyes-per-second 3 --clock-jumps-per-second 4";
+        let sizes = "--cut-for 5 --back-after 6 --clock-jump 7 --deadlines 80% --ttl 9";
+        let plan = plan(&format!("{rates} {sizes}"));
+        let expected = Random {
+            cuts: 1.0,
+            crashes: 2.0,
+            stops: 3.0,
+            clock_steps: 4.0,
+            cut_s: 5.0,
+            back_after_s: 6.0,
+            clock_step_ms: 7,
+        };
+        assert_eq!((plan.random, plan.deadlines, plan.ttl_ms), (expected, 0.8, 9));
     }
 }

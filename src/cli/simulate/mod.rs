@@ -4,6 +4,7 @@
 mod args;
 mod plot;
 mod report;
+mod values;
 
 use super::failure::Failure;
 use super::output::Output;

@@ -34,7 +34,7 @@ impl Delta {
         writer.bytes.into()
     }
 
-    /// The delta from its bytes. Never panics; takes at most some 110 times their memory, whoever made them, and 32 MiB
+    /// The delta from its bytes. Linear in them. Never panics; takes at most some 110 times their memory, whoever made them, and 32 MiB
     /// for the contexts of entries from syncs that were cut off: a delta with more of them is refused.
     pub fn decode(bytes: &[u8]) -> Result<Self> {
         let frame = Bytes::copy_from_slice(bytes);

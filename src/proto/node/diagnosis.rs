@@ -55,7 +55,7 @@ pub struct Difference {
 }
 
 impl Node {
-    /// What another node needs to know of this one to say how the two differ.
+    /// What another node needs to know of this one to say how the two differ. Linear in the replicas.
     pub fn side(&self) -> Side {
         let audit = self.map.audit();
         Side {

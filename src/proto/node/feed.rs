@@ -8,19 +8,19 @@ use std::time::Duration;
 
 impl Node {
     /// Whoever holds the answer can be told of all changes below `prefix` from now on, or of those since it was shown
-    /// `after`, here or at another node.
+    /// `after`, here or at another node. Linear in the replicas.
     pub fn watch(&mut self, now: Now, prefix: &[u8], after: Option<Seen>) -> Watcher {
         self.set_now(now);
         let watching = self.feed.subscribe(&self.map, now.wall_ms);
         Watcher::new(prefix, after, &self.feed, &self.map, watching)
     }
 
-    /// The recent changes.
+    /// The recent changes. Costs nothing.
     pub fn feed(&self) -> &Feed {
         &self.feed
     }
 
-    /// The number of the commit with which all that the map shows now is durable.
+    /// The number of the commit with which all that the map shows now is durable. O(1).
     pub fn commit_of_now(&self) -> u64 {
         match (self.durable_commit(), self.next_commit()) {
             (durable, _) if !self.is_writable() => durable,

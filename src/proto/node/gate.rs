@@ -71,23 +71,23 @@ impl Gate {
 
 /// For whoever drives a node whose state is kept. Of one in memory, everything is durable at once.
 impl Node {
-    /// Whether writes are taken. A node whose last commit failed takes none.
+    /// Whether writes are taken. A node whose last commit failed takes none. O(1).
     pub fn is_writable(&self) -> bool {
         self.gate.as_ref().is_none_or(Gate::is_writable)
     }
 
-    /// The number of the commit that makes durable what has happened until now.
+    /// The number of the commit that makes durable what has happened until now. O(1).
     pub fn next_commit(&self) -> u64 {
         self.gate.as_ref().map_or(0, |gate| gate.next)
     }
 
-    /// The number of the last commit that is durable.
+    /// The number of the last commit that is durable. O(1).
     pub fn durable_commit(&self) -> u64 {
         self.gate.as_ref().map_or(0, |gate| gate.durable)
     }
 
     /// The number of the commit that makes durable what the key shows now; 0 if that is durable. A crash before takes back
-    /// what it shows.
+    /// what it shows. A lookup.
     pub fn commit_of(&self, key: Key<'_>) -> u64 {
         // A read-only node shows what is durable; its journal has the keys that are to be written again.
         let gate = self.gate.as_ref().filter(|gate| gate.is_writable());
@@ -98,29 +98,29 @@ impl Node {
         }
     }
 
-    /// How many commits have failed: each took back what was not durable.
+    /// How many commits have failed: each took back what was not durable. O(1).
     pub fn failed_commits(&self) -> u64 {
         self.gate.as_ref().map_or(0, |gate| gate.failed)
     }
 
     /// Whether the dot, which is not durable yet, may be told to a client all the same: it is reserved, so that no crash
-    /// can let another write have it.
+    /// can let another write have it. O(1).
     pub fn is_reserved(&self, dot: Dot) -> bool {
         self.gate.as_ref().is_none_or(|gate| dot.counter <= gate.reserved)
     }
 
-    /// How many keys have changed since the last commit began.
+    /// How many keys have changed since the last commit began. O(1).
     pub fn uncommitted(&self) -> usize {
         self.map.changed_keys()
     }
 
-    /// Whether a commit is under way, or has yet to begin although no more writes will come.
+    /// Whether a commit is under way, or has yet to begin although no more writes will come. O(1).
     pub fn is_committing(&self) -> bool {
         self.gate.as_ref().is_some_and(|gate| gate.sealed.is_some() || gate.state == State::Closing)
     }
 
     /// The next batch to be made durable: all that has changed since the last one began. `None` while that is under way,
-    /// when nothing has changed, and while the node is read-only.
+    /// when nothing has changed, and while the node is read-only. Linear in what has changed.
     pub fn begin_commit(&mut self) -> Option<Batch> {
         let gate = self.gate.as_mut()?;
         match gate.state {
@@ -143,7 +143,7 @@ impl Node {
         Some(self.batch(0, last))
     }
 
-    /// The batch that makes a read-only node writable again, if storage takes it.
+    /// The batch that makes a read-only node writable again, if storage takes it. Linear in what was not written.
     pub fn begin_mend(&mut self) -> Option<Batch> {
         let gate = self.gate.as_mut()?;
         let State::ReadOnly { void_to } = gate.state else { return None };
@@ -158,7 +158,7 @@ impl Node {
         gate.recorder.batch(&self.map, &also)
     }
 
-    /// The batch is durable.
+    /// The batch is durable. Linear in what it lets leave.
     pub fn end_commit(&mut self, now: Now) {
         let Some(gate) = &mut self.gate else { return };
         self.map.end_commit();
@@ -177,6 +177,7 @@ impl Node {
     }
 
     /// The batch is not durable, or nobody knows. What it held, and all that has happened since, is taken back here.
+    /// Linear in that.
     pub fn fail_commit(&mut self, now: Now) {
         let Some(gate) = &mut self.gate else { return };
         let issued = self.map.context().get(self.map.id());
@@ -200,7 +201,7 @@ impl Node {
         }
     }
 
-    /// From now on nothing stays reserved, and the next commit is the last one.
+    /// From now on nothing stays reserved, and the next commit is the last one. O(1).
     pub fn begin_closing(&mut self) {
         if let Some(gate) = self.gate.as_mut().filter(|gate| gate.state == State::Writable) {
             gate.state = State::Closing;

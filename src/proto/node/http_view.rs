@@ -39,13 +39,14 @@ pub enum Listing {
 
 impl Node {
     /// The HTTP addresses of alive members, and those put by hand, in the order of their text.
+    /// Linear in the members and in those put by hand.
     pub fn http_view(&mut self) -> Vec<String> {
         let now_ms = self.now.wall_ms;
         let by_hand = http_view::by_hand(&mut self.map, now_ms);
         http_view::listed(&self.members(), &by_hand).into_iter().collect()
     }
 
-    /// Lists an address and dials it.
+    /// Lists an address and dials it. A write.
     pub fn put_in_http_view(&mut self, now: Now, address: &str) -> Listing {
         self.set_now(now);
         if self.http_view().iter().any(|listed| listed == address) {
@@ -66,7 +67,7 @@ impl Node {
     }
 
     /// Takes an address off the list, at all nodes, until it is put again or whoever has it is restarted. Neither its links
-    /// nor its membership are touched. Whether it was listed.
+    /// nor its membership are touched. Whether it was listed. A write.
     pub fn delete_from_http_view(&mut self, now: Now, address: &str) -> bool {
         self.set_now(now);
         if !self.http_view().iter().any(|listed| listed == address) {

@@ -301,6 +301,7 @@ impl Node {
         self.prune_if_late(link, merged.received);
         merged.changes.into_iter().for_each(|change| self.on_change(&change));
         self.on_context_grown(&before);
+        self.note_brought(link, &snapshot);
         if !merged.missing.is_empty() {
             self.defer(link, base, snapshot);
         }
@@ -422,6 +423,7 @@ impl Node {
     }
 
     /// The addresses to join have changed. One that is barred stays so, and one given by hand too: both were said here.
+    /// Linear in them.
     pub fn rejoin(&mut self, now: Now, added: &[String], dropped: &[String]) {
         self.set_now(now);
         dropped.iter().for_each(|address| self.dials.release(address));
@@ -438,7 +440,7 @@ impl Node {
         self.settle();
     }
 
-    /// The peers: all addresses that are dialled, and who has dialled this node.
+    /// The peers: all addresses that are dialled, and who has dialled this node. Linear in them, times the links.
     pub fn peers(&self) -> Vec<PeerInfo> {
         let link_to = |id: ReplicaId| self.links.iter().find(|(_, state)| state.is_up() && state.is_with(id));
         let of = |address: &str, id: Option<ReplicaId>| {
@@ -462,7 +464,7 @@ impl Node {
         peers
     }
 
-    /// The links that are up.
+    /// The links that are up. Linear in them, and in the replicas at most for each.
     pub fn links(&self) -> Vec<LinkInfo> {
         let up = self.links.iter().filter(|(_, state)| state.is_up());
         up.filter_map(|(link, state)| Some((link, state, state.hello.as_ref()?)))

@@ -9,7 +9,7 @@ use crate::proto::message::PROTOCOL_VERSION;
 use tracing::info;
 
 impl Node {
-    /// All members of which there is a record, this node among them.
+    /// All members of which there is a record, this node among them. Linear in them: each record is read.
     pub fn members(&self) -> Vec<Member> {
         self.members.to_vec()
     }

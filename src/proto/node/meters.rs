@@ -26,22 +26,23 @@ pub struct UnderWay {
 }
 
 impl Node {
-    /// What it has done since its start.
+    /// What it has done since its start. Costs nothing.
     pub fn meters(&self) -> &Meters {
         &self.meters
     }
 
-    /// How comparisons in pulls have ended, and what they took.
+    /// How comparisons in pulls have ended, and what they took. Costs nothing.
     pub fn reconciled(&self) -> Reconciled {
         self.reconciled
     }
 
-    /// What became of the dots received.
+    /// What became of the dots received. Costs nothing.
     pub fn received(&self) -> Received {
         self.received
     }
 
     /// What the bytes of all frames were for since the start: of those sent, and of those received.
+    /// Linear in the links.
     pub fn ledgers(&self) -> [Ledger; 2] {
         let mut ledgers = self.past;
         for link in self.links.values() {
@@ -51,7 +52,7 @@ impl Node {
         ledgers
     }
 
-    /// What is under way now.
+    /// What is under way now. Linear in the links, and in the replicas at most for each.
     pub fn under_way(&self) -> UnderWay {
         let mut all = UnderWay { catch_ups: u64::from(self.catching_up.is_some()), ..UnderWay::default() };
         for link in self.links.values() {

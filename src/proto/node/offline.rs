@@ -11,6 +11,7 @@ pub(super) const OFFLINE: &str = "the node was disconnected by hand";
 
 impl Node {
     /// Closes all links and has no others until [`reconnect`](Self::reconnect). Whether that is news.
+    /// Linear in the links.
     pub fn disconnect(&mut self, now: Now) -> bool {
         self.set_now(now);
         let news = !std::mem::replace(&mut self.offline, true);
@@ -24,7 +25,7 @@ impl Node {
         news
     }
 
-    /// Takes up its links at once, if it was disconnected. Whether it was.
+    /// Takes up its links at once, if it was disconnected. Whether it was. Linear in the addresses known.
     pub fn reconnect(&mut self, now: Now) -> bool {
         self.set_now(now);
         let news = std::mem::take(&mut self.offline);
@@ -36,7 +37,7 @@ impl Node {
         news
     }
 
-    /// Whether it was disconnected by hand.
+    /// Whether it was disconnected by hand. Costs nothing.
     pub fn is_offline(&self) -> bool {
         self.offline
     }

@@ -16,7 +16,7 @@ pub struct StandIn {
 
 impl Node {
     /// Somebody waits for what the session has seen and this node lacks: pulls from a peer that is known to have it, or
-    /// from all if none is.
+    /// from all if none is. Linear in the links, times the replicas.
     pub fn pull_for(&mut self, now: Now, session: &Session) {
         self.set_now(now);
         if !session.is_within(self.map().context()) {
@@ -31,6 +31,7 @@ impl Node {
     }
 
     /// Whether syncs under way will bring all that the session has seen and this node lacks, if they are not cut off.
+    /// Linear in the links, times the replicas.
     pub fn is_arriving(&self, session: &Session) -> bool {
         let mut arriving = self.map().context().clone();
         for link in self.links.values().filter(|link| link.pull.is_some()) {
@@ -45,6 +46,8 @@ impl Node {
     /// takes in a dot of another replica only with all that this had before. `None` while nothing can be written.
     ///
     /// It may be used once it is durable: a crash may take it back with something that it stands for.
+    ///
+    /// A write without a key.
     pub fn stand_in(&mut self, now: Now) -> Option<StandIn> {
         if !self.is_writable() {
             return None;

@@ -60,21 +60,27 @@ impl Node {
                 self.announce(link);
             }
         }
-        if self.received_at.is_some() && self.all_are_told() {
+        self.withhold();
+        let announced = |state: &Link| state.announced >= self.told_version() || self.flow(state) != Flow::Mesh;
+        if self.received_at.is_some() && self.links.values().all(announced) {
             self.received_at = None;
         }
     }
 
-    fn all_are_told(&self) -> bool {
-        let pushed = |state: &Link| state.pushed >= self.told_version();
-        let announced = |state: &Link| state.announced >= self.told_version();
-        let told = |state: &Link| match self.flow(state) {
-            Flow::None => true,
-            Flow::Mesh => pushed(state) && announced(state),
-            Flow::Eager => pushed(state),
-            Flow::Lazy => announced(state),
-        };
-        self.links.values().all(told)
+    /// In a small cluster a peer probably has from others what they wrote: if it has not said so after a while, it gets that
+    /// from here. What comes meanwhile waits its own time, since of that some is always on its way.
+    fn withhold(&mut self) {
+        let (told, version, mesh) = (self.told_version(), self.any_version, !self.overlay.is_large());
+        let (after, context) = (self.now.instant + self.config.forward_after, self.map.context());
+        for state in self.links.values_mut() {
+            if !mesh || !state.is_up() || state.pushed >= told {
+                state.withheld = None;
+            } else if state.withheld.is_none() && state.known.as_ref().is_some_and(|known| known.includes(context)) {
+                state.pushed = version;
+            } else {
+                state.withheld.get_or_insert_with(|| (after + state.round_trip, context.clone()));
+            }
+        }
     }
 
     /// Up to which version peers are told unasked: a leaf tells only what is its own.
@@ -100,7 +106,7 @@ impl Node {
         }
         let fresh = state.pushed < self.own_version;
         let at = match self.flow(state) {
-            Flow::Mesh if !fresh => self.received_at? + self.config.forward_after,
+            Flow::Mesh if !fresh => state.withheld.as_ref()?.0,
             Flow::Mesh | Flow::Eager => self.now.instant,
             Flow::Lazy | Flow::None => return None,
         };
@@ -111,6 +117,10 @@ impl Node {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
         let Some(known) = state.push_base() else { return };
+        let (fresh, withheld) = (state.pushed < self.own_version, state.withheld.take());
+        if !fresh && withheld.is_some_and(|(_, context)| known.includes(&context)) {
+            return;
+        }
         state.pushed = version;
         let missing = self.map.context().count_missing_from(&known);
         if missing == 0 {
@@ -141,6 +151,14 @@ impl Node {
         }
     }
 
+    /// The peer has pushed this: it knows that this node has it.
+    pub(super) fn note_brought(&mut self, link: LinkId, snapshot: &CausalContext) {
+        let all = !self.overlay.is_large() && snapshot.includes(self.map.context());
+        if let Some(state) = self.links.get_mut(&link).filter(|_| all) {
+            state.announced = self.any_version;
+        }
+    }
+
     /// When to tell the peer what others have brought, so that it does not send it: before it would.
     fn announce_due(&self, state: &Link) -> Option<Instant> {
         if state.announced >= self.told_version() || state.control.in_flight() >= CONTROL_IN_FLIGHT_MAX {
@@ -158,7 +176,9 @@ impl Node {
         let Some(state) = self.links.get_mut(&link) else { return };
         state.announced = version;
         state.announce_not_before = self.now.instant + self.config.announce_every;
-        if state.known.as_ref().is_some_and(|known| known.includes(self.map.context())) {
+        // In a small cluster it is told what it has itself, too: it does not know yet that this node has it.
+        let large = self.overlay.is_large();
+        if large && state.known.as_ref().is_some_and(|known| known.includes(self.map.context())) {
             return;
         }
         let context = self.map.context().clone();

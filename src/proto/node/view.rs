@@ -16,7 +16,7 @@ pub(super) fn rng(config: &NodeConfig) -> StdRng {
 }
 
 impl Node {
-    /// The peers that it could ask now, in the order of their ids.
+    /// The peers that it could ask now, in the order of their ids. Linear in it.
     pub fn view(&self) -> Vec<Descriptor<Contact>> {
         let mut held = self.view.descriptors().to_vec();
         held.sort_by_key(|descriptor| descriptor.peer.id);

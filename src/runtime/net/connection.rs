@@ -146,6 +146,11 @@ impl LinkHandle {
         }
     }
 
+    /// The round trip time, as estimated now. Costs a lock of the connection.
+    pub fn round_trip(&self) -> Duration {
+        self.connection.rtt()
+    }
+
     /// How the connection is doing.
     pub fn stats(&self) -> LinkStats {
         let stats = self.connection.stats();
