@@ -36,7 +36,7 @@ see "for node3 the others are" is node3 'tidings_members{state="down"' == 2
 apart() { shows node1 kettle off && lacks node1 cup && shows node3 kettle on && shows node3 cup clean; }
 see "each side has its own writes only" apart
 
-step "Meanwhile a day, in the simulator: eight nodes, four of them cut off for all of it; 4,000 writes, a third of them deletes."
+step "Meanwhile a day, in the simulator: eight nodes, four of them cut off for all of it; a write every 20 s, a third of them deletes."
 simulate --nodes 8 --disks --seconds 86400 --partition 50%@0..86400 --writes-per-second 0.05 --keys 100 --deletes 33%
 grep -q '^all agree.* after ' "$work/simulated" || different "they do not agree after a day apart"
 note "seen: a day apart, and all agree $(sed -n 's/^all agree.* after/after/p' "$work/simulated")"
