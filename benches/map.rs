@@ -28,7 +28,7 @@ const WRITES_PER_MS: u64 = 100;
 const SIZES: [usize; 2] = [100_000, 1_000_000];
 
 /// What can be asked for by name: `cargo bench --bench map -- put get`. Without a name, all of it.
-const PARTS: [(&str, fn()); 8] = [
+const PARTS: [(&str, fn()); 9] = [
     ("put", || SIZES.iter().for_each(|&count| put(&text_entries(count, 1)))),
     ("get", || SIZES.iter().for_each(|&count| get(&text_entries(count, 1)))),
     ("change", || SIZES.iter().for_each(|&count| overwrite_and_delete(&text_entries(count, 1)))),
@@ -36,6 +36,7 @@ const PARTS: [(&str, fn()); 8] = [
     ("difference", differences),
     ("all", all),
     ("bytes", || bytes_of_all(&text_entries(100_000, 1))),
+    ("replicas", || replica_ids(&text_entries(5_000, 1))),
     ("truncated", || truncated(&text_entries(100_000, 1))),
 ];
 
@@ -323,14 +324,56 @@ fn bytes_of_all(entries: &Entries) {
     print("random, 100 a millisecond", &filled(&random_entries(entries.len(), 1)), plain, Target::None);
 }
 
+/// What a replica costs for ever that has written: each key by a replica of its own, beside all of them by one; and once more
+/// when another has overwritten all of that, so that only the ids are left.
+fn replica_ids(entries: &Entries) {
+    let count = entries.len();
+    let (one, many) = (vec![ReplicaId::from(3); count], {
+        let mut rng = StdRng::seed_from_u64(4);
+        (0..count).map(|_| ReplicaId::random(&mut rng)).collect::<Vec<_>>()
+    });
+    for (what, overwritten) in [("whose write is live", false), ("whose writes are overwritten", true)] {
+        let of = |ids: &[ReplicaId]| {
+            let (map, bytes) = heap_of(|| written_by(entries, ids, overwritten));
+            (bytes as f64, map.delta_since(&CausalContext::new()).encode().len() as f64)
+        };
+        let ((heap_one, encoded_one), (heap_many, encoded_many)) = (of(&one), of(&many));
+        let each = |many: f64, one: f64| (many - one) / (count - 1) as f64;
+        figure(&format!("heap for each replica {what}"), "", each(heap_many, heap_one), "B", Target::None);
+        let work = "the same: bytes of it in a delta to a fresh replica";
+        figure(work, "16 B", each(encoded_many, encoded_one), "B", Target::None);
+    }
+}
+
+fn written_by(entries: &Entries, ids: &[ReplicaId], overwritten: bool) -> OrMap {
+    let (mut map, mut writer) = (empty(), OrMap::new(ids[0]));
+    for ((i, (key, value)), id) in (0..).zip(entries).zip(ids) {
+        if i > 0 && *id != ids[i as usize - 1] {
+            writer = OrMap::new(*id);
+        }
+        writer.put(key, value, moment(i));
+        let _ = map.merge(writer.delta_since(map.context()));
+    }
+    if overwritten {
+        (0..).zip(entries).for_each(|(i, (key, value))| _ = map.put(key, value, moment(1_000_000 + i)));
+    }
+    map
+}
+
 /// What is left of keys that are all deleted, and forgotten.
 fn truncated(entries: &Entries) {
     let count = entries.len() as f64;
-    let (map, bytes) = heap_of(|| {
+    let deleted = || {
         let mut map = filled(entries);
         entries.iter().for_each(|(key, _)| {
             let _ = map.delete(key, NOW);
         });
+        map
+    };
+    let remembered = heap_of(deleted).1 as f64 / count;
+    figure("heap for each delete that is remembered, 100k", "", remembered, "B", Target::None);
+    let (map, bytes) = heap_of(|| {
+        let mut map = deleted();
         let dropped = map.truncate(Retention { keep_ms: 0, count_max: 0, spare_ms: 0 }, NOW + 1_000_000);
         assert_eq!(dropped, entries.len());
         map

@@ -20,7 +20,7 @@ use tidings::proto::config::NodeConfig;
 use tidings::proto::link::LinkId;
 use tidings::proto::node::{Input, Node, Output};
 use tidings::proto::time::{Instant as NodeInstant, Now};
-use tidings::{Key, ReplicaId};
+use tidings::{Key, KeyId, ReplicaId};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// More than any frame of a node takes.
@@ -200,7 +200,7 @@ impl Driver {
         thread::spawn(move || read(reading, link, &events));
         thread::spawn(move || write(writing, link, &queue, &sent));
         self.links.insert(link, (socket, pieces));
-        self.tell(Input::Connected { link, address, dialed, identity });
+        self.tell(Input::Connected { link, address, dialed, identity: Some(identity), key: KeyId::default() });
     }
 }
 

@@ -22,6 +22,8 @@ mod cli {
     mod terminal;
     mod tls;
     mod transfer;
+    #[cfg(target_os = "linux")]
+    mod tryout;
     mod usage;
 }
 

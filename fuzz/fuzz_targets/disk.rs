@@ -245,12 +245,13 @@ fn disk(kind: usize) -> Disk {
 
 /// A push that builds on what the node has not got: its entries are pending.
 fn pend(node: &mut Node, map: &OrMap, now: Now) {
+    use tidings::proto::KeyId;
     use tidings::proto::codec::{Spoken, encode_control};
     use tidings::proto::link::{CONTROL, LinkId};
     use tidings::proto::message::{Ask, Hello, Message};
     use tidings::proto::node::Input;
     let (link, identity) = (LinkId(1), map.id());
-    node.handle(now, Input::Connected { link, address: "10.0.0.9:7400".into(), dialed: false, identity });
+    node.handle(now, Input::Connected { link, address: "10.0.0.9:7400".into(), dialed: false, identity: Some(identity), key: KeyId::default() });
     let hello = Hello {
         cluster: [7; 16],
         replica: identity,

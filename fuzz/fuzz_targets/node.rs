@@ -9,6 +9,7 @@ use bytes::Bytes;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use tidings::crdt::{Audit, CausalContext, Key, OrMap, ReplicaId, Retention};
+use tidings::proto::KeyId;
 use tidings::proto::codec::{Spoken, encode_control};
 use tidings::proto::config::NodeConfig;
 use tidings::proto::link::{CLONED, CONTROL, DUPLICATE, LinkId, PASSED};
@@ -242,7 +243,8 @@ impl World {
             link,
             address: format!("10.0.0.{who}:7400"),
             dialed,
-            identity: ReplicaId::from(who),
+            identity: Some(ReplicaId::from(who)),
+            key: KeyId::default(),
         };
         self.tell(0, connected(2, victim_dials));
         self.tell(1, connected(1, !victim_dials));
@@ -277,7 +279,7 @@ impl World {
         let (number, boot, about) = (66 + u128::from(draw.byte() % 3), draw.byte() % 2, draw.byte());
         let (link, replica) = (self.open(false), ReplicaId::from(number));
         let dialed = about & 1 == 0;
-        self.tell(0, Input::Connected { link, address: "10.0.0.66:7400".into(), dialed, identity: replica });
+        self.tell(0, Input::Connected { link, address: "10.0.0.66:7400".into(), dialed, identity: Some(replica), key: KeyId::default() });
         let ours = self.nodes[0].map().audit();
         let context = if about & 2 == 0 { 1 } else { ours.context };
         let hello = Hello {

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A curve has so many points: at none, a fortieth, … all of the nodes.
 pub const SHARES: usize = 41;
-const NEVER: u32 = u32::MAX;
+const NEVER: u64 = u64::MAX;
 
 /// When a write had reached which share of the nodes, in microseconds after it was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Curve(pub [u32; SHARES]);
+pub struct Curve(pub [u64; SHARES]);
 
 impl Curve {
     /// When it was everywhere.
     pub fn last_us(&self) -> u64 {
-        u64::from(self.0[SHARES - 1])
+        self.0[SHARES - 1]
     }
 
-    fn new(times: &[u32]) -> Self {
-        let mut times: Vec<u32> = times.iter().copied().filter(|time| *time != NEVER).collect();
+    fn new(times: &[u64]) -> Self {
+        let mut times: Vec<u64> = times.iter().copied().filter(|time| *time != NEVER).collect();
         times.sort_unstable();
         let at = |point: usize| (times.len().saturating_sub(1) * point) / (SHARES - 1);
         Self(std::array::from_fn(|point| times.get(at(point)).copied().unwrap_or(0)))
@@ -31,7 +31,7 @@ struct Open {
     counter: u64,
     made_us: u64,
     /// When each node had it.
-    times: Vec<u32>,
+    times: Vec<u64>,
     /// How many nodes that run have it.
     count: usize,
 }
@@ -134,7 +134,7 @@ impl Writer {
         for open in self.open.range_mut(first..).take_while(|open| open.counter <= counter) {
             // A node that was down, and is back with what it had, had it before.
             if open.times[who] == NEVER {
-                open.times[who] = u32::try_from(now_us - open.made_us).unwrap_or(NEVER).min(NEVER - 1);
+                open.times[who] = now_us - open.made_us;
             }
             open.count += 1;
             done |= open.count >= up;
@@ -170,6 +170,16 @@ mod tests {
         assert_eq!(spread.open(), 0);
         let curve = spread.curves()[0];
         assert_eq!((curve.0[0], curve.0[20], curve.last_us()), (0, 100, 300));
+    }
+
+    #[test]
+    fn what_takes_a_day_is_told_as_a_day() {
+        const DAY_US: u64 = 86_400_000_000;
+        let mut spread = Spread::new(2);
+        spread.begin(Dot::new(ReplicaId::from(1), 4), 0);
+        spread.on_context(0, &context(4), 0);
+        spread.on_context(1, &context(4), DAY_US);
+        assert_eq!(spread.curves()[0].last_us(), DAY_US);
     }
 
     #[test]

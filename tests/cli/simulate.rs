@@ -50,6 +50,20 @@ fn the_same_command_gives_the_same_figures() {
 }
 
 #[test]
+fn restarts_pile_up_nothing_where_there_are_disks_and_quiet_is_counted() {
+    let flags = ["--json", "--crashes-per-second", "2", "--quiet", "600"];
+    let report = |disks: &[&str]| parsed(&run(QUICK.iter().chain(&flags).chain(disks)));
+    let kept = report(&["--disks"]);
+    assert_eq!((&kept["members"], &kept["context_replicas"]), (&8.into(), &8.into()), "{kept}");
+    let said = kept["quiet"]["sent_bytes"]["mean"].as_u64().expect("bytes");
+    assert!((1_000..100_000).contains(&said), "ten minutes of comparing sums: {kept}");
+    // Without a disk each start is another replica.
+    let lost = report(&[]);
+    assert!(lost["context_replicas"].as_u64().is_some_and(|count| count > 8), "{lost}");
+    assert_eq!(parsed(&run(QUICK.iter().chain(&["--json"])))["quiet"]["sent_bytes"]["mean"], 0);
+}
+
+#[test]
 fn who_does_not_agree_ends_with_1_and_the_command_that_shows_it_again() {
     let output = run(QUICK.iter().chain(&["--upload", "100", "--patience", "1", "--gather", "1"]));
     assert_eq!(code(&output), 1);

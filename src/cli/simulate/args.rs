@@ -20,6 +20,7 @@ Examples:
   tidings simulate --nodes 50 --loss 5% --latency 300 --upload 8k --profile metered
   tidings simulate --nodes 30 --partition 50%@2..8 --crash 10%@5+3 --disks --plot curve.svg
   tidings simulate --nodes 9 --seconds 60 --disks --deadlines 30% --cuts-per-second 1 --crashes-per-second 0.2 --clock-jumps-per-second 0.5
+  tidings simulate --nodes 6 --disks --seconds 28800 --writes-per-second 0.1 --crashes-per-second 0.05 --quiet 86400
 
 Exit codes: 0 they agree, 1 they do not, 2 bad usage."
 )]
@@ -114,6 +115,9 @@ pub(in crate::cli) struct SimulateArgs {
     /// How long they may take to agree at the end
     #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
     patience: f64,
+    /// When they agree nothing happens for so long, and what they say meanwhile is counted
+    #[arg(long, value_name = "S", default_value_t = 0.0, value_parser = seconds)]
+    quiet: f64,
     /// Decides everything that is drawn
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub(super) seed: u64,
@@ -155,7 +159,7 @@ impl SimulateArgs {
             resets_per_second: self.resets_per_second,
             random: self.random(),
             patience_s: self.patience,
-            ..Plan::default()
+            quiet_s: self.quiet,
         }
     }
 

@@ -36,13 +36,13 @@ pub(super) fn run(args: &SimulateArgs, output: Output) -> Result<(), Failure> {
 
 fn simulate(plan: Plan, output: Output, ending: &CancellationToken) -> Report {
     let (start, bar) = (Instant::now(), bar(&plan, output));
-    let (settings, mut run) = (plan.settings.clone(), Run::new(plan));
+    let mut run = Run::new(plan.clone());
     let outcome = run.go(|progress| {
-        show(&bar, settings.nodes, progress);
+        show(&bar, plan.settings.nodes, progress);
         !ending.is_cancelled()
     });
     bar.finish_and_clear();
-    Report::new(&settings, outcome, &run.cluster, start.elapsed())
+    Report::new(&plan, outcome, &run.cluster, start.elapsed())
 }
 
 /// Virtual seconds, at most: a cluster that agrees early is ready early.

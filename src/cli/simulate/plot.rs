@@ -16,10 +16,10 @@ const WORST: &str = "#c8553d";
 
 /// A file of its own, with nothing in it from elsewhere.
 pub(super) fn svg(curves: &[Curve]) -> String {
-    let median: [u32; SHARES] =
+    let median: [u64; SHARES] =
         std::array::from_fn(|point| median(curves.iter().map(|curve| curve.0[point]).collect()));
     let worst = curves.iter().max_by_key(|curve| curve.last_us()).map_or([0; SHARES], |curve| curve.0);
-    let most_ms = (f64::from(worst[SHARES - 1].max(median[SHARES - 1])) / 1_000.0).max(1.0);
+    let most_ms = (worst[SHARES - 1].max(median[SHARES - 1]) as f64 / 1_000.0).max(1.0);
     let step_ms = step(most_ms / TICKS);
     let end_ms = (most_ms / step_ms).ceil() * step_ms;
     let mut svg = format!(
@@ -36,7 +36,7 @@ pub(super) fn svg(curves: &[Curve]) -> String {
     svg + "</svg>\n"
 }
 
-fn median(mut all: Vec<u32>) -> u32 {
+fn median(mut all: Vec<u64>) -> u64 {
     all.sort_unstable();
     all.get(all.len() / 2).copied().unwrap_or(0)
 }
@@ -84,10 +84,10 @@ fn axes(svg: &mut String, step_ms: f64, end_ms: f64) {
     );
 }
 
-fn line(svg: &mut String, times_us: &[u32; SHARES], end_ms: f64, colour: &str) {
+fn line(svg: &mut String, times_us: &[u64; SHARES], end_ms: f64, colour: &str) {
     let points = times_us.iter().enumerate().map(|(point, us)| {
         let share = point as f64 / (SHARES - 1) as f64;
-        format!("{:.1},{:.1}", x(f64::from(*us) / 1_000.0, end_ms), y(share))
+        format!("{:.1},{:.1}", x(*us as f64 / 1_000.0, end_ms), y(share))
     });
     let points = points.collect::<Vec<_>>().join(" ");
     put(svg, format_args!("<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>"));
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn it_has_both_curves_axes_and_labels_also_of_nothing() {
-        let curve = |last: u32| Curve(std::array::from_fn(|point| point as u32 * last / 40));
+        let curve = |last: u64| Curve(std::array::from_fn(|point| point as u64 * last / 40));
         for curves in [vec![curve(300_000), curve(500_000), curve(310_000)], Vec::new()] {
             let svg = svg(&curves);
             assert_eq!(svg.matches("<polyline").count(), 2);

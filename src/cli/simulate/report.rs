@@ -3,7 +3,7 @@
 use crate::cli::failure::Failure;
 use crate::cli::output::{Output, grouped, size};
 use crate::proto::ledger::Purpose;
-use crate::simulate::{Cluster, Counts, Curve, Outcome, Settings};
+use crate::simulate::{Cluster, Counts, Curve, Figures, Outcome, Plan};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -16,16 +16,21 @@ pub(super) struct Report {
     seed: u64,
     outcome: Outcome,
     curves: Vec<Curve>,
+    /// The most members that a node has a record of, and the most replicas that a context names.
+    known: (usize, usize),
+    quiet_s: f64,
     simulated_us: u64,
     events: u64,
     took: Duration,
 }
 
 impl Report {
-    pub(super) fn new(settings: &Settings, outcome: Outcome, cluster: &Cluster, took: Duration) -> Self {
+    pub(super) fn new(plan: &Plan, outcome: Outcome, cluster: &Cluster, took: Duration) -> Self {
         Self {
-            nodes: settings.nodes,
-            seed: settings.seed,
+            nodes: plan.settings.nodes,
+            seed: plan.settings.seed,
+            known: known(cluster),
+            quiet_s: plan.quiet_s,
             curves: cluster.spread().curves().to_vec(),
             simulated_us: cluster.now_us(),
             events: cluster.events(),
@@ -73,12 +78,8 @@ impl Report {
         })
     }
 
-    fn mean(&self, of: impl Fn(&Counts) -> u64) -> u64 {
-        self.outcome.figures.nodes.iter().map(of).sum::<u64>() / self.nodes.max(1) as u64
-    }
-
-    fn most(&self, of: impl Fn(&Counts) -> u64) -> u64 {
-        self.outcome.figures.nodes.iter().map(of).max().unwrap_or(0)
+    fn mean(&self, figures: &Figures, of: impl Fn(&Counts) -> u64) -> u64 {
+        figures.nodes.iter().map(of).sum::<u64>() / self.nodes.max(1) as u64
     }
 
     fn mean_links(&self) -> f64 {
@@ -110,13 +111,21 @@ impl Report {
             ),
             row("a write is at the last node after: p50, p99, max", last.join(", ")),
             row("copies received beyond the first", format!("{:.2}", total.copies())),
-            row("bytes sent by a node: mean, most", self.bytes(|counts| counts.sent_bytes)),
+            row("bytes sent by a node: mean, most", self.bytes(figures, |counts| counts.sent_bytes)),
         ];
         rows.extend(Purpose::ALL.iter().map(|purpose| {
-            row(&format!("  {}", purpose.name()), self.bytes(|counts| counts.purposes[*purpose as usize]))
+            row(&format!("  {}", purpose.name()), self.bytes(figures, |counts| counts.purposes[*purpose as usize]))
         }));
+        if self.quiet_s > 0.0 {
+            let name = format!("bytes sent in {} s of quiet, beside keep-alives: mean, most", self.quiet_s);
+            rows.push(row(&name, self.bytes(&self.outcome.quiet, |counts| counts.sent_bytes)));
+        }
         rows.extend([
             row("links of a node: mean, most ever", format!("{:.1}, {}", self.mean_links(), figures.links_max)),
+            row(
+                "members known, replicas in a context: most",
+                format!("{}, {}", grouped(self.known.0 as u64), grouped(self.known.1 as u64)),
+            ),
             row(
                 "connections made, addresses dialled",
                 format!("{}, {}", grouped(total.connections / 2), grouped(total.dials)),
@@ -134,8 +143,8 @@ impl Report {
         rows
     }
 
-    fn bytes(&self, of: impl Fn(&Counts) -> u64 + Copy) -> String {
-        format!("{}, {}", size(self.mean(of)), size(self.most(of)))
+    fn bytes(&self, figures: &Figures, of: impl Fn(&Counts) -> u64 + Copy) -> String {
+        format!("{}, {}", size(self.mean(figures, of)), size(most(figures, of)))
     }
 
     // --- As JSON
@@ -146,12 +155,15 @@ impl Report {
         let ms = |us: Option<u64>| us.map(|us| us as f64 / 1_000.0);
         let last: Map<String, Value> =
             PERCENTILES.iter().zip(self.last_ms()).map(|((name, _), ms)| (format!("{name}_ms"), json!(ms))).collect();
-        let of = |counts: fn(&Counts) -> u64| json!({ "mean": self.mean(counts), "most": self.most(counts) });
+        let sent = |figures: &Figures| {
+            let of = |counts: &Counts| counts.sent_bytes;
+            json!({ "mean": self.mean(figures, of), "most": most(figures, of) })
+        };
         let purposes: Map<String, Value> = Purpose::ALL
             .iter()
             .map(|purpose| {
                 let of = |counts: &Counts| counts.purposes[*purpose as usize];
-                (purpose.name().to_owned(), json!({ "mean": self.mean(of), "most": self.most(of) }))
+                (purpose.name().to_owned(), json!({ "mean": self.mean(figures, of), "most": most(figures, of) }))
             })
             .collect();
         json!({
@@ -166,9 +178,12 @@ impl Report {
             "last_node": last,
             "copies": total.copies(),
             "dots": { "new": total.new, "known": total.known, "void": total.void },
-            "sent_bytes": of(|counts| counts.sent_bytes),
+            "sent_bytes": sent(figures),
+            "quiet": { "seconds": self.quiet_s, "sent_bytes": sent(&self.outcome.quiet) },
             "purposes": purposes,
             "links": { "mean": self.mean_links(), "most": figures.links_max },
+            "members": self.known.0,
+            "context_replicas": self.known.1,
             "connections": total.connections / 2,
             "dials": total.dials,
             "simulated_seconds": self.simulated_us as f64 / 1e6,
@@ -176,6 +191,15 @@ impl Report {
             "real_seconds": self.took.as_secs_f64(),
         })
     }
+}
+
+fn most(figures: &Figures, of: impl Fn(&Counts) -> u64) -> u64 {
+    figures.nodes.iter().map(of).max().unwrap_or(0)
+}
+
+fn known(cluster: &Cluster) -> (usize, usize) {
+    let nodes = cluster.up().into_iter().filter_map(|who| cluster.node(who));
+    nodes.fold((0, 0), |most, node| (most.0.max(node.members().len()), most.1.max(node.map().context().len())))
 }
 
 fn row(name: &str, figure: String) -> Vec<String> {
