@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn only_on_a_busy_link_what_is_forwarded_waits() {
-        let mut link = Link::new(String::new(), true, ReplicaId::from(1), at(0));
+        let mut link = Link::new(String::new(), true, None, KeyId::default(), at(0));
         let pause = Duration::from_millis(25);
         let mut waits = |ms: u64| {
             link.pause_forwarding(at(ms), pause);

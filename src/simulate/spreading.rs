@@ -177,8 +177,8 @@ mod tests {
         const DAY_US: u64 = 86_400_000_000;
         let mut spread = Spread::new(2);
         spread.begin(Dot::new(ReplicaId::from(1), 4), 0);
-        spread.on_context(0, &context(4), 0);
-        spread.on_context(1, &context(4), DAY_US);
+        spread.grows(0, 0, 4, 0);
+        spread.grows(1, 0, 4, DAY_US);
         assert_eq!(spread.curves()[0].last_us(), DAY_US);
     }
 
