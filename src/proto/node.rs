@@ -448,14 +448,6 @@ impl Node {
         }
     }
 
-    /// The transport has measured how long a frame and an answer take on a link: peers that are far away are given longer to
-    /// say what they have. Without this, as if they were near. Nothing follows at once. A lookup.
-    pub fn note_round_trip(&mut self, link: LinkId, round_trip: std::time::Duration) {
-        if let Some(state) = self.links.get_mut(&link) {
-            state.round_trip = round_trip;
-        }
-    }
-
     // --- Reads
 
     /// The map. To write, use the commands: the peers must hear of it. Costs nothing.

@@ -1,7 +1,9 @@
 //! Attempts to reach an address that go on beside each other, and which of them are worth making. Not responsible for when the
 //! node wants one.
 
+use super::net::{Endpoint, LinkError, Peer};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -129,6 +131,26 @@ impl Dialing {
             std::future::pending().await
         }
     }
+}
+
+/// Tries every address behind a name, and takes the first that answers.
+pub(super) async fn dial_any(
+    endpoint: &Endpoint,
+    address: &str,
+    answered: impl Fn(),
+) -> Result<(quinn::Connection, Peer), String> {
+    let resolved: Vec<SocketAddr> = match address.parse() {
+        Ok(address) => vec![address],
+        Err(_) => tokio::net::lookup_host(address).await.map_err(|e| format!("cannot resolve it: {e}"))?.collect(),
+    };
+    let mut failure = "no address is behind that name".to_owned();
+    for address in resolved {
+        match endpoint.dial_and_tell(address, &answered).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => failure = LinkError::to_string(&error),
+        }
+    }
+    Err(failure)
 }
 
 #[cfg(test)]

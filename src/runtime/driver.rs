@@ -7,13 +7,12 @@
 
 use super::clock::SystemClock;
 use super::command::{Answer, Answered, Command, execute};
-use super::dialing::Dials;
+use super::dialing::{Dials, dial_any};
 use super::disk::Disk;
 use super::hearing::{Hearing, LOOK_EVERY};
 use super::meters::{Meters, Open};
 use super::net::{
-    CloseCode, Endpoint, Kept as KeptConnection, LinkCommand, LinkError, LinkEvent, LinkHandle, Meter, Peer, Session,
-    spawn_link,
+    CloseCode, Endpoint, Kept as KeptConnection, LinkCommand, LinkEvent, LinkHandle, Meter, Peer, Session, spawn_link,
 };
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
@@ -21,7 +20,6 @@ use crate::proto::KeyId;
 use crate::proto::link::{CLONED, DUPLICATE, LinkId, PASSED, RETIRED};
 use crate::proto::node::{Input, Node, Output};
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -589,24 +587,4 @@ async fn accept(endpoint: Arc<Endpoint>, shared: Arc<Shared>, attempts: mpsc::Se
             return;
         }
     }
-}
-
-/// Tries every address behind a name, and takes the first that answers.
-async fn dial_any(
-    endpoint: &Endpoint,
-    address: &str,
-    answered: impl Fn(),
-) -> Result<(quinn::Connection, Peer), String> {
-    let resolved: Vec<SocketAddr> = match address.parse() {
-        Ok(address) => vec![address],
-        Err(_) => tokio::net::lookup_host(address).await.map_err(|e| format!("cannot resolve it: {e}"))?.collect(),
-    };
-    let mut failure = "no address is behind that name".to_owned();
-    for address in resolved {
-        match endpoint.dial_and_tell(address, &answered).await {
-            Ok(connected) => return Ok(connected),
-            Err(error) => failure = LinkError::to_string(&error),
-        }
-    }
-    Err(failure)
 }

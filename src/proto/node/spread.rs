@@ -8,6 +8,7 @@ use crate::proto::message::{Digest, Message};
 use crate::proto::time::Instant;
 use rand::RngExt;
 use smallvec::SmallVec;
+use std::time::Duration;
 
 /// More dots than this are not pushed but pulled: a pull is paced, and can be resumed.
 const PUSH_DOTS_MAX: u64 = 1000;
@@ -43,6 +44,14 @@ impl Node {
             (true, false, _) => Flow::Mesh,
             (true, true, Role::Active) if state.eager => Flow::Eager,
             (true, true, Role::Active) => Flow::Lazy,
+        }
+    }
+
+    /// The transport has measured how long a frame and an answer take on a link: peers that are far away are given longer to
+    /// say what they have. Without this, as if they were near. Nothing follows at once. A lookup.
+    pub fn note_round_trip(&mut self, link: LinkId, round_trip: Duration) {
+        if let Some(state) = self.links.get_mut(&link) {
+            state.round_trip = round_trip;
         }
     }
 
