@@ -98,22 +98,16 @@ impl CausalContext {
 
     /// The union, in place. Linear in both at most.
     pub fn join(&mut self, other: &Self) {
-        let (mut has_more, mut inserted) = (false, 0);
-        let mut missing: SmallVec<[Dot; 16]> = SmallVec::new();
-        for Differing { replica, ours, theirs, .. } in self.differing(other) {
-            if ours > theirs {
-                has_more = true;
-            } else {
-                inserted += usize::from(ours == 0);
-                missing.push(Dot::new(replica, theirs));
-            }
-        }
+        let missing: SmallVec<[Dot; 16]> = other.missing_from(self).collect();
         if missing.is_empty() {
             return;
         }
-        if !has_more {
+        if other.includes(self) {
             self.clone_from(other);
-        } else if inserted > INSERTED_MAX {
+            return;
+        }
+        let is_new = |dot: &&Dot| self.get(dot.replica) == 0;
+        if missing.len() > INSERTED_MAX && missing.iter().filter(is_new).count() > INSERTED_MAX {
             self.clocks = Clocks::from_sorted(merge_sorted(self.clocks.iter(), other.clocks.iter()));
         } else {
             missing.into_iter().for_each(|dot| self.extend_to(dot));
@@ -157,7 +151,8 @@ impl CausalContext {
 
     /// How many dots are here that `other` lacks. Linear in both at most.
     pub fn count_missing_from(&self, other: &Self) -> u64 {
-        let lacking = self.differing(other).map(|differing| differing.ours.saturating_sub(differing.theirs));
+        let differing = self.clocks.beside(&other.clocks).where_ours_are().flat_map(differing);
+        let lacking = differing.map(|differing| differing.ours.saturating_sub(differing.theirs));
         lacking.fold(0, u64::saturating_add)
     }
 
