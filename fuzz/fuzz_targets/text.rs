@@ -115,8 +115,11 @@ fn assert_same<T: FromStr + PartialEq + ToString + std::fmt::Debug>(text: &str) 
 fn seeds() -> Vec<Vec<u8>> {
     let of = |kind: u8, rest: &[u8]| [&[kind], rest].concat();
     let example = include_str!("../../src/cli/example.toml");
-    let in_force: String =
-        example.lines().filter(|l| l.starts_with('#') && !l.starts_with("# ")).map(|l| format!("{}\n", &l[1..])).collect();
+    let in_force: String = example
+        .lines()
+        .filter(|l| l.starts_with('#') && !l.starts_with("# "))
+        .map(|l| format!("{}\n", &l[1..]))
+        .collect();
     let mut seeds = vec![of(0, example.as_bytes()), of(0, in_force.as_bytes())];
     let settings = in_force.lines().filter_map(|line| line.split_once('='));
     seeds.extend(settings.map(|(name, value)| {
@@ -136,7 +139,8 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.push(of(5, &[[2, 0, 0, 0, 0, 1].as_slice(), &[3; 16], &[1, 1]].concat()));
     seeds.extend(["250ms", "0.7s", "1.5m", "2h", "400d"].map(|text| of(6, text.as_bytes())));
     let id = ReplicaId::from(1 << 100);
-    let words = [id.to_string(), Dot::new(id, 7).to_string(), "ab".repeat(32), "[::1]:7400".into(), "a.example:7400".into()];
+    let words =
+        [id.to_string(), Dot::new(id, 7).to_string(), "ab".repeat(32), "[::1]:7400".into(), "a.example:7400".into()];
     seeds.extend(words.map(|word| of(7, word.as_bytes())));
     seeds
 }
