@@ -135,6 +135,9 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.extend(lines.map(|line| of(2, line.as_bytes())));
     seeds.push([&[3, 0, 9, 0][..], &with_length(b"key"), b"{\"a\": 1}"].concat());
     seeds.push(of(4, &[0, 0, 0, 0, 0, 0, 0, 1, 0xac, 2, 0, 0, 0, 0, 0, 0, 0, 2, 1]));
+    // Counters that none is: longer than need be, none at all, too large, without an end.
+    let counters: [&[u8]; 4] = [&[0x81, 0], &[0], &[0xff; 9], &[0x80]];
+    seeds.extend(counters.map(|counter| [&[4, 0, 0, 0, 0, 0, 0, 0, 1], counter].concat()));
     seeds.push(of(5, &[1, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 1, 3, 0]));
     seeds.push(of(5, &[[2, 0, 0, 0, 0, 1].as_slice(), &[3; 16], &[1, 1]].concat()));
     seeds.extend(["250ms", "0.7s", "1.5m", "2h", "400d"].map(|text| of(6, text.as_bytes())));
