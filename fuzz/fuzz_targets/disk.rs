@@ -181,7 +181,8 @@ fn stream_of(records: &Records) -> Option<Vec<u8>> {
 
 /// As `proto-docs/storage.md` has it.
 fn seal(kind: usize, number: u64, records: u32, body: &[u8]) -> Vec<u8> {
-    let head = [&TAGS[kind][..], &(body.len() as u32).to_le_bytes(), &number.to_le_bytes(), &records.to_le_bytes()].concat();
+    let head =
+        [&TAGS[kind][..], &(body.len() as u32).to_le_bytes(), &number.to_le_bytes(), &records.to_le_bytes()].concat();
     let sum = blake3::hash(&[&head[..], body].concat());
     [&head[..], &sum.as_bytes()[..16], body].concat()
 }
@@ -209,7 +210,8 @@ fn seeds() -> Vec<Vec<u8>> {
         seeds.push([&[1, 200, 1, 1, 1], &told[..]].concat());
     }
     let block = |kind, body: &[u8]| [&[kind, 0, 0][..], &with_length(body)].concat();
-    let start = format!(r#"{{"format":1,"replica":"{0}","cluster":"{0}","taken_ms":1,"entries":0}}"#, ReplicaId::from(1));
+    let start =
+        format!(r#"{{"format":1,"replica":"{0}","cluster":"{0}","taken_ms":1,"entries":0}}"#, ReplicaId::from(1));
     let end = format!(r#"{{"blocks":1,"records":0,"bytes":9,"blake3":"{}"}}"#, blake3::hash(b"").to_hex());
     seeds.push([&[0][..], &block(0, start.as_bytes()), &block(1, b""), &block(2, end.as_bytes())].concat());
     seeds

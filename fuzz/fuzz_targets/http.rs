@@ -28,10 +28,37 @@ const CHUNKS_MAX: usize = 4;
 
 const METHODS: [Method; 6] = [Method::GET, Method::PUT, Method::POST, Method::DELETE, Method::HEAD, Method::PATCH];
 const PATHS: [&str; 31] = [
-    "/v1/kv/", "/v1/kv", "/v1/sys/", "/v1/sys", "/v1/members", "/v1/view", "/v1/peers", "/v1/peers/", "/v1/status",
-    "/v1/diff", "/v1/import", "/v1/export", "/v1/watch", "/v1/events", "/v1/broadcast", "/v1/checkpoint", "/v1/leave",
-    "/metrics", "/readyz", "/version", "/openapi.json", "/ui/", "/kvs/", "/kvs", "/view", "/get/", "/set", "/delete/",
-    "/localcache", "/disconnect", "",
+    "/v1/kv/",
+    "/v1/kv",
+    "/v1/sys/",
+    "/v1/sys",
+    "/v1/members",
+    "/v1/view",
+    "/v1/peers",
+    "/v1/peers/",
+    "/v1/status",
+    "/v1/diff",
+    "/v1/import",
+    "/v1/export",
+    "/v1/watch",
+    "/v1/events",
+    "/v1/broadcast",
+    "/v1/checkpoint",
+    "/v1/leave",
+    "/metrics",
+    "/readyz",
+    "/version",
+    "/openapi.json",
+    "/ui/",
+    "/kvs/",
+    "/kvs",
+    "/view",
+    "/get/",
+    "/set",
+    "/delete/",
+    "/localcache",
+    "/disconnect",
+    "",
 ];
 const QUERIES: [&str; 10] =
     ["ttl", "durability", "wait", "siblings", "prefix", "start", "limit", "after", "unknown", "key"];
@@ -166,7 +193,9 @@ fn drawn(draw: &mut Draw<'_>, given: &Given) -> Option<Request<Body>> {
         uri.push(b'=');
         uri.extend(if has(1) { encoded(draw.bytes()) } else { draw.bytes().to_vec() });
     }
-    if has(2) && let Some(cursor) = given.cursors.last() {
+    if has(2)
+        && let Some(cursor) = given.cursors.last()
+    {
         uri.extend_from_slice(b"?after=");
         uri.extend_from_slice(cursor);
     }
@@ -222,22 +251,29 @@ fn seeds() -> Vec<Vec<u8>> {
         br#"{"socket-address":"10.0.0.1:80"}"#,
         br#"{"id":"00000000000000000000000000000001","name":"a","context":{"00000000000000000000000000000001":3},"truncated":{},"audit":{"context":"0","state":"0"},"pending":0,"symbols_base64":"CwEB"}"#,
     ];
+    // A token or a cursor as it was given, with another byte, and something else.
+    let carried = [vec![0], vec![1, 3, b'!'], [&[2][..], &with_length(b"AQ-_!")].concat()];
+    let wait = [&[1, 2][..], &with_length(b"10ms")].concat();
     let mut seeds = Vec::new();
     for path in 0..PATHS.len() as u8 {
         for method in 0..4 {
-            let seed = |body: &[u8], query: &[u8], about| request(method, path, about, query, body);
-            seeds.push(bodies.iter().flat_map(|body| seed(body, &[0], 0)).collect());
-            let wait = [&[2, 2][..], &with_length(b"10ms"), &[4], &with_length(b"k")].concat();
-            seeds.push([seed(b"v", &[0], 0), seed(b"v", &wait, 0b1000), seed(b"v", &[0], 0b1_0000)].concat());
+            let seed = |about, query: &[u8], carried: &[u8], body| request((method, path, about), query, carried, body);
+            seeds.push(bodies.iter().flat_map(|body| seed(0, &[0], &[], body)).collect());
+            let first = seed(0, &[0], &[], b"v");
+            seeds.extend(carried.iter().map(|carried| {
+                let (token, cursor) = (seed(0b1000, &wait, carried, b"v"), seed(0b1_0000, &[0], carried, b"v"));
+                [&first[..], &token, &cursor].concat()
+            }));
         }
     }
     let ttl = [&[2, 0][..], &with_length(b"1m"), &[1], &with_length(b"eventual")].concat();
-    seeds.push(request(1, 0, 0, &ttl, b"for now"));
+    seeds.push(request((1, 0, 0), &ttl, &[], b"for now"));
     seeds
 }
 
-fn request(method: u8, path: u8, about: u8, query: &[u8], body: &[u8]) -> Vec<u8> {
-    // A token or a cursor as it was given, where the request has one; after it a value is put beside.
-    let carried: &[u8] = if about == 0 { &[] } else { &[0] };
-    [&[method, path, about][..], &with_length(b"k"), query, carried, &with_length(body), &[9], &with_length(b"beside")].concat()
+/// Of a key, where the route has one; after it a value is put beside.
+fn request((method, path, about): (u8, u8, u8), query: &[u8], carried: &[u8], body: &[u8]) -> Vec<u8> {
+    let key: &[u8] = if PATHS[usize::from(path)].ends_with('/') { b"k" } else { b"" };
+    let beside = with_length(b"beside");
+    [&[method, path, about][..], &with_length(key), query, carried, &with_length(body), &[9], &beside].concat()
 }

@@ -54,7 +54,8 @@ impl World {
         let shown = replicas.iter().map(|replica| look(&replica.map, KEYS, START)).collect();
         let contexts = vec![CausalContext::new()];
         let (deltas, syncs) = (Vec::new(), Vec::new());
-        let mut world = Self { replicas, shown, history: History::default(), deltas, contexts, syncs, writes: 0, skew_ms };
+        let mut world =
+            Self { replicas, shown, history: History::default(), deltas, contexts, syncs, writes: 0, skew_ms };
         world.pass(0);
         world
     }

@@ -105,7 +105,10 @@ impl World {
             let retention = Retention { keep_ms: 5_000, count_max: 4, spare_ms: 0 };
             let (name, address) = (format!("node{number}"), format!("10.0.0.{number}:7400"));
             let config = NodeConfig::new(ReplicaId::from(number));
-            Node::new(NodeConfig { cluster: CLUSTER, boot: 1, name, address, link_settle: settle, retention, ..config }, now)
+            Node::new(
+                NodeConfig { cluster: CLUSTER, boot: 1, name, address, link_settle: settle, retention, ..config },
+                now,
+            )
         };
         let mut nodes = [node(1), node(2)];
         if has(1) {
@@ -194,7 +197,8 @@ impl World {
         let before = told(self.nodes[0].map());
         self.nodes[0].handle(now, Input::Frame { link, channel, frame });
         let closed = self.carry_out().into_iter().find(|closed| closed.0 == link);
-        if let Some((_, reason)) = closed.filter(|(_, reason)| ![CLONED, DUPLICATE, PASSED].contains(&reason.as_str())) {
+        if let Some((_, reason)) = closed.filter(|(_, reason)| ![CLONED, DUPLICATE, PASSED].contains(&reason.as_str()))
+        {
             assert_eq!(told(self.nodes[0].map()), before, "{reason}");
         }
     }
@@ -327,7 +331,7 @@ impl World {
         }
     }
 
-    /// Mallory writes what she likes below `sys`, and tells it as it should be told.
+    /// Mallory writes what she likes below `sys`, claims to have what nobody has written, and tells it as it should be told.
     fn poison(&mut self, draw: &mut Draw<'_>) {
         let (choice, own, of) = (draw.byte(), draw.byte(), u128::from(draw.byte() % 70));
         let prefix = *draw.pick(&SYS);
@@ -342,6 +346,9 @@ impl World {
             return;
         }
         let base = self.mallory.context().clone();
+        if own & 64 != 0 {
+            self.mallory.incorporate(&[(ReplicaId::from(of), 1 << 30)].into_iter().collect());
+        }
         let now = self.now().wall_ms;
         match own / 4 % 4 {
             0 => self.mallory.put_until(Key::sys(key.as_bytes()), draw.bytes(), now + 1_000, now),
@@ -417,10 +424,13 @@ fn told(map: &OrMap) -> (Audit, CausalContext, CausalContext, usize) {
 
 fn seeds() -> Vec<Vec<u8>> {
     let shapes = 0..16_u8;
-    let undisturbed = shapes.clone().map(|shape| vec![shape, 2, 60, 6, 5, 2, 60, 7, shape, 1, 2, 9, 9, 0, 10, 1, 2, 50]);
+    let undisturbed =
+        shapes.clone().map(|shape| vec![shape, 2, 60, 6, 5, 2, 60, 7, shape, 1, 2, 9, 9, 0, 10, 1, 2, 50]);
     let spoilt = shapes.map(|shape| vec![shape, 2, shape, 3, 0, shape, 1, 4, 0, 0, 2, 30, 6, 4, 5, 0, 2, 30, 13, 0, 0]);
     let told = vectors("").into_iter().flat_map(|frame| {
-        let on = |channel: u8| [&[6, 2, 40, 11, 0, 0, 0, 0, 0, 0, 4, 1, channel][..], &with_length(&frame), &[2, 9]].concat();
+        let on = |channel: u8| {
+            [&[6, 2, 40, 11, 0, 0, 0, 0, 0, 0, 4, 1, channel][..], &with_length(&frame), &[2, 9]].concat()
+        };
         [on(0), on(1), on(2)]
     });
     undisturbed.chain(spoilt).chain(told).chain(poison()).collect()
@@ -431,9 +441,21 @@ fn poison() -> Vec<Vec<u8>> {
     let record = r#"{"name":"m","addresses":["10.0.0.66:7400"],"http":"10.0.0.66:80","protocol":1,"incarnation":9,"boot":1,"state":"suspect"}"#;
     let message = [&[1, 1, 1, 0][..], b"to all"].concat();
     let (count, said) = (br#"{"since":1,"sent":3}"#, br#"{"put":{"by":"a","answered":null}}"#);
-    let values = [(0, 0, 1, record.as_bytes()), (0, 0, 66, record.as_bytes()), (1, 1, 0, &message), (2, 0, 66, count), (3, 2, 1, said)];
+    let values = [
+        (0, 64, 1, record.as_bytes()),
+        (0, 0, 1, record.as_bytes()),
+        (0, 0, 66, record.as_bytes()),
+        (1, 1, 0, &message),
+        (2, 0, 66, count),
+        (3, 2, 1, said),
+    ];
     let write = |&(prefix, own, of, value): &(u8, u8, u8, &[u8])| {
-        [&[6, 2, 40, 11, 0, 0, 0, 0, 0, 0, 12, 1, own, of, prefix][..], &with_length(value), &[2, 9, 6, 12, 13, 0, 0, 2, 9]].concat()
+        [
+            &[6, 2, 40, 11, 0, 0, 0, 0, 0, 0, 12, 1, own, of, prefix][..],
+            &with_length(value),
+            &[2, 9, 6, 12, 13, 0, 0, 2, 9],
+        ]
+        .concat()
     };
     values.iter().map(write).collect()
 }

@@ -7,7 +7,7 @@
 
 use bytes::Bytes;
 use std::collections::VecDeque;
-use tidings::crdt::{Audit, Retention};
+use tidings::crdt::{Audit, EntriesBuilder, Key, Retention};
 use tidings::proto::assembly::{Assembly, PIECE_BYTES};
 use tidings::proto::codec::{decode, encode};
 use tidings::proto::message::{Message, Pull};
@@ -91,11 +91,13 @@ impl Exchange {
             4 => self.insert(draw, false),
             5 => self.insert(draw, true),
             6 => {
+                self.ask_sender();
                 let again = self.to_receiver.front().cloned();
                 self.is_whole &= again.is_none();
                 self.to_receiver.extend(again);
             }
             7 => {
+                self.ask_sender();
                 let lost = if draw.byte() % 2 == 0 { &mut self.to_sender } else { &mut self.to_receiver };
                 self.is_whole &= lost.pop_front().is_none();
             }
@@ -106,7 +108,11 @@ impl Exchange {
 
     fn insert(&mut self, draw: &mut Draw<'_>, for_sender: bool) {
         let frame = Bytes::copy_from_slice(draw.bytes());
-        if for_sender { self.to_sender.push_front(frame) } else { self.to_receiver.push_front(frame) }
+        if for_sender {
+            self.to_sender.push_front(frame)
+        } else {
+            self.to_receiver.push_front(frame)
+        }
         self.is_whole = false;
     }
 
@@ -295,10 +301,17 @@ fn seeds() -> Vec<Vec<u8>> {
     let undisturbed = shapes.clone().map(|shape| vec![shape, shape % 16, 9, 200]);
     let spoilt = shapes.clone().map(|shape| vec![shape, shape / 4, 9, shape % 5, 2, shape, 0, 1, 0, 3, 1, 0, 2, 0]);
     let written = shapes.map(|shape| vec![shape, shape / 4, 0, 0, 8, shape % 8, shape % 12, 0, 0, 8, 4, 0, 9, 100]);
-    let told = vectors("").into_iter().filter(|frame| !frame.is_empty());
+    // Questions for nothing, for a few, for as many as there may be, and for more than memory has.
+    let more = |symbols| encode(&Message::More { symbols, differences: symbols / 2 }, None);
+    let asked = [0, 1, 1 << 14, 1 << 17, 1 << 40].map(more);
+    // Entries that are told against nothing: they can be read before anything has begun.
+    let (much, mut entries) = (maps(0).0, EntriesBuilder::default());
+    (0..4_u8).for_each(|key| entries.push(&much, Key::usr(&[key])));
+    let early = encode(&Message::Chunk(entries.finish()), None);
+    let told = vectors("").into_iter().chain(asked).chain([early]).filter(|frame| !frame.is_empty());
     let replaced = told.flat_map(|frame| {
-        let to = |whom| [&[6, 1, 0, whom][..], &with_length(&frame), &[0, 0]].concat();
-        [to(4), to(5)]
+        let to = |begun: &[u8], whom| [&[6, 0], begun, &[whom], &with_length(&frame), &[0, 0]].concat();
+        [to(&[], 4), to(&[], 5), to(&[0], 4), to(&[0], 5)]
     });
     undisturbed.chain(spoilt).chain(written).chain(replaced).collect()
 }

@@ -115,8 +115,11 @@ fn assert_same<T: FromStr + PartialEq + ToString + std::fmt::Debug>(text: &str) 
 fn seeds() -> Vec<Vec<u8>> {
     let of = |kind: u8, rest: &[u8]| [&[kind], rest].concat();
     let example = include_str!("../../src/cli/example.toml");
-    let in_force: String =
-        example.lines().filter(|l| l.starts_with('#') && !l.starts_with("# ")).map(|l| format!("{}\n", &l[1..])).collect();
+    let in_force: String = example
+        .lines()
+        .filter(|l| l.starts_with('#') && !l.starts_with("# "))
+        .map(|l| format!("{}\n", &l[1..]))
+        .collect();
     let mut seeds = vec![of(0, example.as_bytes()), of(0, in_force.as_bytes())];
     let settings = in_force.lines().filter_map(|line| line.split_once('='));
     seeds.extend(settings.map(|(name, value)| {
@@ -132,11 +135,15 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.extend(lines.map(|line| of(2, line.as_bytes())));
     seeds.push([&[3, 0, 9, 0][..], &with_length(b"key"), b"{\"a\": 1}"].concat());
     seeds.push(of(4, &[0, 0, 0, 0, 0, 0, 0, 1, 0xac, 2, 0, 0, 0, 0, 0, 0, 0, 2, 1]));
+    // Counters that none is: longer than need be, none at all, too large, without an end.
+    let counters: [&[u8]; 4] = [&[0x81, 0], &[0], &[0xff; 9], &[0x80]];
+    seeds.extend(counters.map(|counter| [&[4, 0, 0, 0, 0, 0, 0, 0, 1], counter].concat()));
     seeds.push(of(5, &[1, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 1, 3, 0]));
     seeds.push(of(5, &[[2, 0, 0, 0, 0, 1].as_slice(), &[3; 16], &[1, 1]].concat()));
     seeds.extend(["250ms", "0.7s", "1.5m", "2h", "400d"].map(|text| of(6, text.as_bytes())));
     let id = ReplicaId::from(1 << 100);
-    let words = [id.to_string(), Dot::new(id, 7).to_string(), "ab".repeat(32), "[::1]:7400".into(), "a.example:7400".into()];
+    let words =
+        [id.to_string(), Dot::new(id, 7).to_string(), "ab".repeat(32), "[::1]:7400".into(), "a.example:7400".into()];
     seeds.extend(words.map(|word| of(7, word.as_bytes())));
     seeds
 }
