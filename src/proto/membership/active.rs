@@ -57,6 +57,8 @@ pub(crate) struct Overlay {
     filling: bool,
     /// How many were asked for a link in vain since the last that took one.
     in_vain: u32,
+    /// How many links there were at the last round of asking.
+    had: usize,
     pub(crate) fill_at: Instant,
     pub(crate) shuffle_at: Instant,
     shuffle_wait: Duration,
@@ -87,6 +89,9 @@ impl Overlay {
     const TRIES: u32 = 3;
     /// Who has none and was refused so often is not refused any more.
     const PATIENCE: u32 = 3;
+    /// Nor is who has too few and was refused so often; who has enough, and would have liked another, asks no more. Else, when all
+    /// others are full, it would ask for ever.
+    const IN_VAIN_MAX: u32 = 8;
     /// While nothing changes, shuffles become rarer by up to this.
     const QUIET_FACTOR: u32 = 32;
     /// The shortest pause between two rounds of asking for links.
@@ -99,6 +104,7 @@ impl Overlay {
             contacts: BTreeMap::new(),
             filling: true,
             in_vain: 0,
+            had: 0,
             fill_at: now,
             shuffle_at: now,
             shuffle_wait: Duration::ZERO,
@@ -138,15 +144,19 @@ impl Overlay {
     /// How many links are to be asked for, of one that has so many.
     pub(crate) fn wanted(&mut self, active: usize, links: ActiveLinks) -> usize {
         // A link that is up is not taken yet: the refusal may follow its hello. What is there at the next round was.
-        self.in_vain = if active > 0 { 0 } else { self.in_vain };
-        self.filling = active < links.min || (self.filling && active < links.fill);
+        let begins = active < links.min && !self.filling;
+        self.in_vain = if active > self.had || begins { 0 } else { self.in_vain };
+        self.had = active;
+        let enough = active >= links.fill || self.in_vain >= Self::IN_VAIN_MAX;
+        self.filling = active < links.min || (self.filling && !enough);
         let asked = self.contacts.values().filter(|contact| contact.ask != Ask::Passing).count();
         if self.filling { links.fill.saturating_sub(active + asked) } else { 0 }
     }
 
     /// How a link is asked for, by one that has so many.
-    pub(crate) fn ask(&self, active: usize) -> Ask {
-        if active == 0 && self.in_vain >= Self::PATIENCE { Ask::Urgent } else { Ask::Active }
+    pub(crate) fn ask(&self, active: usize, links: ActiveLinks) -> Ask {
+        let patience = if active == 0 { Self::PATIENCE } else { Self::IN_VAIN_MAX };
+        if active < links.min && self.in_vain >= patience { Ask::Urgent } else { Ask::Active }
     }
 
     /// A link that was asked for was refused, or nobody has answered.
@@ -158,16 +168,12 @@ impl Overlay {
     /// The next round of asking comes soon, the later the more were in vain; but no later than it would: who is refused again
     /// and again by the one that it was told of would never ask another.
     pub(crate) fn fill_soon(&mut self, now: Instant) {
-        self.fill_at = self.fill_at.min(now + self.pause());
+        self.fill_at = self.fill_at.min(now + Self::PAUSE * (1 << self.in_vain.min(6)));
     }
 
     /// A round of asking is over, after which links are still to come or go.
     pub(crate) fn fill_again(&mut self, now: Instant) {
-        self.fill_at = now + self.pause().max(Self::PAUSE * 5);
-    }
-
-    fn pause(&self) -> Duration {
-        Self::PAUSE * (1 << self.in_vain.min(6))
+        self.fill_at = now + Self::PAUSE * 5;
     }
 
     // --- Contacts
@@ -257,17 +263,42 @@ mod tests {
 
     #[test]
     fn who_has_none_is_urgent_after_some_refusals() {
+        const LINKS: ActiveLinks = ActiveLinks { min: 4, fill: 5, max: 6 };
         let mut overlay = Overlay::new(at(0), false);
-        assert_eq!(overlay.ask(0), Ask::Active);
+        assert_eq!(overlay.ask(0, LINKS), Ask::Active);
         (0..3).for_each(|_| overlay.on_refused(at(0)));
-        assert_eq!((overlay.ask(0), overlay.ask(1)), (Ask::Urgent, Ask::Active));
+        assert_eq!((overlay.ask(0, LINKS), overlay.ask(1, LINKS)), (Ask::Urgent, Ask::Active));
         overlay.fill_again(at(0));
-        assert_eq!(overlay.fill_at, at(800));
+        assert_eq!(overlay.fill_at, at(500));
         overlay.fill_soon(at(100));
-        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Urgent, at(800)), "the refusal may follow the hello");
-        overlay.wanted(1, ActiveLinks::default());
+        assert_eq!(
+            (overlay.ask(0, LINKS), overlay.fill_at),
+            (Ask::Urgent, at(500)),
+            "the refusal may follow the hello"
+        );
+        overlay.wanted(1, LINKS);
         overlay.fill_soon(at(200));
-        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Active, at(300)));
+        assert_eq!((overlay.ask(0, LINKS), overlay.fill_at), (Ask::Active, at(300)));
+    }
+
+    /// In a cluster whose others are all full it would else ask them for ever.
+    #[test]
+    fn who_has_too_few_is_urgent_after_many_refusals_and_who_has_enough_is_content() {
+        let links = ActiveLinks { min: 4, fill: 5, max: 6 };
+        let refused = |active: usize| {
+            let mut overlay = Overlay::new(at(0), false);
+            overlay.wanted(active, links);
+            (0..7).for_each(|_| overlay.on_refused(at(0)));
+            assert_eq!((overlay.wanted(active, links), overlay.ask(active, links)), (5 - active, Ask::Active));
+            overlay.on_refused(at(0));
+            overlay
+        };
+        let mut few = refused(3);
+        assert_eq!((few.wanted(3, links), few.ask(3, links)), (2, Ask::Urgent));
+        assert_eq!((few.wanted(4, links), few.ask(4, links)), (1, Ask::Active), "one has taken it");
+        let mut enough = refused(4);
+        assert_eq!((enough.wanted(4, links), enough.ask(4, links)), (0, Ask::Active));
+        assert_eq!((enough.wanted(3, links), enough.ask(3, links)), (2, Ask::Active), "it begins anew");
     }
 
     #[test]

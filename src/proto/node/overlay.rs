@@ -91,7 +91,7 @@ impl Node {
     fn fill(&mut self) {
         let active = self.active_links();
         let wanted = self.overlay.wanted(active, self.config.links);
-        let ask = self.overlay.ask(active);
+        let ask = self.overlay.ask(active, self.config.links);
         let surplus = active > self.config.links.max;
         let busy = wanted > 0 || surplus;
         if busy {
@@ -173,7 +173,7 @@ impl Node {
         }
         match contacted {
             Some(ask) => ask,
-            None if active < self.config.links.fill => self.overlay.ask(active),
+            None if active < self.config.links.fill => self.overlay.ask(active, self.config.links),
             None => Ask::Passing,
         }
     }
