@@ -4,7 +4,6 @@
 //! contexts equal states, equal sums equal states. At the end all sync, and are equal.
 
 #![no_main]
-#![allow(clippy::duplicate_mod, reason = "the tests' own")]
 
 #[path = "../../tests/oracle/mod.rs"]
 mod oracle;
