@@ -34,6 +34,9 @@ const BUSY_PUSHES: usize = 4;
 /// within this time is busy: the next push waits for more to go with it.
 const BUSY_TIME: Duration = Duration::from_millis(200);
 
+/// So many dots that are announced and lacking are much: of fewer a way may be broken for each.
+const MUCH: u64 = 8;
+
 /// How a link is used, for people to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkMode {
@@ -136,7 +139,7 @@ impl Awaited {
     /// Whether so many dots that have not come show that the way is broken, and not only longer for some: where much is under
     /// way, some of it always comes late.
     pub(crate) fn is_cut_off(&self, left: u64) -> bool {
-        left > 0 && left * 2 >= self.lacking
+        left > 0 && (self.lacking < MUCH || left * 2 >= self.lacking)
     }
 }
 
@@ -350,7 +353,7 @@ mod tests {
     #[test]
     fn what_is_late_is_cut_off_only_if_most_of_it_is() {
         let awaited = |lacking| Awaited { until: at(0), context: CausalContext::new(), lacking };
-        assert_eq!([0, 1].map(|left| awaited(1).is_cut_off(left)), [false, true]);
+        assert_eq!([0, 1].map(|left| awaited(7).is_cut_off(left)), [false, true], "few");
         assert_eq!([4, 5].map(|left| awaited(10).is_cut_off(left)), [false, true]);
         assert!(awaited(0).is_cut_off(1), "it has had its second time");
     }

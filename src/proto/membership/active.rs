@@ -158,16 +158,12 @@ impl Overlay {
     /// The next round of asking comes soon, the later the more were in vain; but no later than it would: who is refused again
     /// and again by the one that it was told of would never ask another.
     pub(crate) fn fill_soon(&mut self, now: Instant) {
-        self.fill_at = self.fill_at.min(now + self.pause());
+        self.fill_at = self.fill_at.min(now + Self::PAUSE * (1 << self.in_vain.min(6)));
     }
 
     /// A round of asking is over, after which links are still to come or go.
     pub(crate) fn fill_again(&mut self, now: Instant) {
-        self.fill_at = now + self.pause().max(Self::PAUSE * 5);
-    }
-
-    fn pause(&self) -> Duration {
-        Self::PAUSE * (1 << self.in_vain.min(6))
+        self.fill_at = now + Self::PAUSE * 5;
     }
 
     // --- Contacts
@@ -262,9 +258,9 @@ mod tests {
         (0..3).for_each(|_| overlay.on_refused(at(0)));
         assert_eq!((overlay.ask(0), overlay.ask(1)), (Ask::Urgent, Ask::Active));
         overlay.fill_again(at(0));
-        assert_eq!(overlay.fill_at, at(800));
+        assert_eq!(overlay.fill_at, at(500));
         overlay.fill_soon(at(100));
-        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Urgent, at(800)), "the refusal may follow the hello");
+        assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Urgent, at(500)), "the refusal may follow the hello");
         overlay.wanted(1, ActiveLinks::default());
         overlay.fill_soon(at(200));
         assert_eq!((overlay.ask(0), overlay.fill_at), (Ask::Active, at(300)));

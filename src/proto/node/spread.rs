@@ -183,7 +183,7 @@ impl Node {
         let share = (PRUNE_SHARE >> state.late.min(PRUNE_SHARE.ilog2())).max(1);
         state.late = if late { state.late.saturating_add(1) } else { 0 };
         if late && of_tree && feeding > 1 && self.rng.random_ratio(1, share) {
-            state.fed = false;
+            self.set_fed(link, false);
             self.send(link, CONTROL, &Message::Prune, None);
         }
     }
@@ -191,6 +191,15 @@ impl Node {
     pub(super) fn set_eager(&mut self, link: LinkId, eager: bool) {
         if let Some(state) = self.links.get_mut(&link) {
             state.eager = eager;
+        }
+    }
+
+    fn set_fed(&mut self, link: LinkId, fed: bool) {
+        let leaf = self.config.leaf;
+        if let Some(state) = self.links.get_mut(&link) {
+            state.fed = fed;
+            // A leaf tells what it wrote where it is told: to all, its upload would carry it several times.
+            state.eager = if leaf { fed } else { state.eager };
         }
     }
 
@@ -221,7 +230,7 @@ impl Node {
                 continue;
             }
             if left > 0 && !std::mem::replace(&mut asked, true) {
-                self.links.get_mut(&link).into_iter().for_each(|state| state.fed = true);
+                self.set_fed(link, true);
                 // With what is here before it, the peer pushes what is missing and no more.
                 let context = self.map.context().clone();
                 self.send(link, CONTROL, &Message::Context { context, replace: true }, None);
