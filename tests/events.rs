@@ -51,7 +51,11 @@ impl Ear {
         let mut ear = Self { lines: BufReader::new(socket), cursor: String::new() };
         assert!(ear.raw().starts_with("HTTP/1.1 200"));
         while after.is_none() && ear.cursor.is_empty() {
-            ear.line();
+            assert_ne!(
+                ear.line(),
+                ": still here",
+                "it is said at once, and not when nothing else has come for a while"
+            );
         }
         ear
     }

@@ -85,15 +85,18 @@ impl<S: Source> Events<S> {
         let mut out = Vec::new();
         loop {
             let next = tokio::select! {
+                biased;
                 batch = self.source.batch() => Some(batch?),
-                () = tokio::time::sleep(HEARTBEAT) => None,
                 () = self.ending.cancelled() => return None,
+                // At the beginning, for who sees nothing before it is cut off, and for clients that wait for the head.
+                () = std::future::ready(()), if !self.begun => Some(Vec::new()),
+                () = tokio::time::sleep(HEARTBEAT) => None,
             };
             match &next {
                 Some(items) => items.iter().for_each(|item| self.event(&mut out, item)),
                 None => out.extend_from_slice(b": still here\n"),
             }
-            // At the beginning, for who sees nothing before it is cut off; later with a heartbeat, if there is news.
+            // Later with a heartbeat, if there is news.
             if !self.begun || next.is_none() {
                 self.begun = true;
                 self.mark(&mut out, &self.source.cursor());
