@@ -210,7 +210,8 @@ impl Exchange {
     /// Without further disturbance.
     fn end(&mut self) {
         for _ in 0..FRAMES_MAX {
-            if self.is_over || (self.to_sender.is_empty() && self.sender.as_ref().is_some_and(Sender::is_finished)) {
+            let none_is_left = self.to_sender.is_empty() && self.to_receiver.is_empty();
+            if self.is_over || (none_is_left && self.sender.as_ref().is_some_and(Sender::is_finished)) {
                 break;
             }
             if !self.let_through() {
