@@ -269,7 +269,6 @@ pub use crdt::{CausalContext, Causality, Delta, Dot, Key, Merged, OrMap, Replica
 pub use error::Error;
 #[cfg(feature = "net")]
 pub use event_types::{Event, Heard, Missed};
-#[cfg(feature = "net")]
 pub use proto::KeyId;
 #[cfg(feature = "net")]
 pub use proto::membership::{Keep, MemberState, Propagate, Select, ViewConfig};
