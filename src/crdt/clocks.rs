@@ -6,6 +6,9 @@
 //! the leaves of a tree, by the first bits of their ids; copies share all of it until one of them changes a clock, which
 //! costs the way to it, and what is shared need not be compared. Ids are random, so leaves are of one size; where they are
 //! not, a leaf costs what a list costs.
+//!
+//! Replicas come seldom, and their counters change with every write: a leaf has the two apart, so that one that changed
+//! shares its ids with what it was, and two such are compared by their counters alone.
 
 use super::ReplicaId;
 use smallvec::SmallVec;
@@ -15,7 +18,7 @@ use std::sync::Arc;
 /// A replica and its counter, which is not 0.
 pub(super) type Clock = (ReplicaId, u64);
 
-/// So many stand in a list: it costs less than a tree does, and most clusters are no larger.
+/// So many stand in one leaf: it costs less than a tree does, and most clusters are no larger.
 const LIST_MAX: usize = 48;
 /// In a leaf of a tree there are no more on average. Copying them costs less than another level would.
 const LEAF_MAX: usize = 32;
@@ -25,34 +28,47 @@ const LEVEL_BITS: u32 = 3;
 const WIDTH: usize = 1 << LEVEL_BITS;
 /// With so many levels the bits that are looked at are used up.
 const LEVELS_MAX: u32 = 10;
+/// So many counters are compared at once.
+const STRIDE: usize = 8;
 
 /// Equal sets are equal values: how many levels there are follows from the number of clocks.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Clocks {
-    List(Vec<Clock>),
-    Tree(Node),
+pub(super) struct Clocks {
+    /// `None` if there are none.
+    root: Option<Node>,
 }
 
 /// The clocks of the replicas whose ids begin with the same bits.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) enum Node {
-    Leaf(Arc<[Clock]>),
+enum Node {
+    Leaf(Leaf),
     Branch(Arc<Branch>),
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Branch {
+struct Leaf {
+    ids: Arc<[ReplicaId]>,
+    /// Of the replica in the same place.
+    counters: Arc<[u64]>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Branch {
     /// How many clocks each child has.
     lens: [usize; WIDTH],
     children: [Node; WIDTH],
 }
 
-/// Where two may differ: clocks of the same range of replicas, as far as they are not shared.
-pub(super) struct Runs<'a> {
-    /// The place of the first of ours among all of ours.
-    pub(super) place: usize,
-    pub(super) ours: &'a [Clock],
-    pub(super) theirs: &'a [Clock],
+/// A replica whose counter is not the same in two contexts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Differing {
+    pub(crate) replica: ReplicaId,
+    /// Where it stands in the first, if it does.
+    pub(crate) place: Option<usize>,
+    /// Its counter in the first, 0 if it has none,
+    pub(crate) ours: u64,
+    /// and in the second.
+    pub(crate) theirs: u64,
 }
 
 /// The number of the child on a level, counted from the root, below which a replica is.
@@ -69,28 +85,16 @@ fn levels_for(len: usize) -> u32 {
     (1..LEVELS_MAX).find(|levels| len <= LEAF_MAX << (LEVEL_BITS * levels)).unwrap_or(LEVELS_MAX)
 }
 
-fn search(clocks: &[Clock], replica: ReplicaId) -> Result<usize, usize> {
-    clocks.binary_search_by(|(id, _)| id.cmp(&replica))
-}
-
-/// Those of one child on a level, of clocks that are in order and of one node there.
-fn part(clocks: &[Clock], level: u32, child: usize) -> &[Clock] {
-    let first = clocks.partition_point(|clock| child_at(clock.0, level) < child);
-    let end = clocks.partition_point(|clock| child_at(clock.0, level) <= child);
-    &clocks[first..end]
-}
-
 impl Clocks {
     pub(super) const fn new() -> Self {
-        Self::List(Vec::new())
+        Self { root: None }
     }
 
     /// From clocks in the order of the replicas, each of which stands once. Linear.
-    pub(super) fn from_sorted(clocks: Vec<Clock>) -> Self {
-        match levels_for(clocks.len()) {
-            0 => Self::List(clocks),
-            levels => Self::Tree(Node::from_sorted(&clocks, 0, levels)),
-        }
+    pub(super) fn from_sorted(clocks: impl IntoIterator<Item = Clock>) -> Self {
+        let (ids, counters): (Vec<_>, Vec<_>) = clocks.into_iter().unzip();
+        let all = Run { ids: &ids, counters: &counters };
+        Self { root: (!ids.is_empty()).then(|| Node::from_sorted(all, 0, levels_for(ids.len()))) }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -98,17 +102,14 @@ impl Clocks {
     }
 
     fn root(&self) -> Below<'_> {
-        match self {
-            Self::List(list) => Below::Clocks(list),
-            Self::Tree(node) => node.below(),
-        }
+        self.root.as_ref().map_or(Below::Clocks(Run { ids: &[], counters: &[] }), Node::below)
     }
 
     pub(super) fn get(&self, replica: ReplicaId) -> u64 {
         let (mut below, mut level) = (self.root(), 0);
         loop {
             match below {
-                Below::Clocks(clocks) => return search(clocks, replica).map_or(0, |at| clocks[at].1),
+                Below::Clocks(run) => return run.ids.binary_search(&replica).map_or(0, |at| run.counters[at]),
                 Below::Branch(branch) => below = branch.children[child_at(replica, level)].below(),
             }
             level += 1;
@@ -120,7 +121,7 @@ impl Clocks {
         let (mut below, mut level, mut before) = (self.root(), 0, 0);
         loop {
             match below {
-                Below::Clocks(clocks) => return search(clocks, replica).ok().map(|at| before + at),
+                Below::Clocks(run) => return run.ids.binary_search(&replica).ok().map(|at| before + at),
                 Below::Branch(branch) => {
                     let child = child_at(replica, level);
                     before += branch.lens[..child].iter().sum::<usize>();
@@ -136,7 +137,7 @@ impl Clocks {
         let (mut below, mut left) = (self.root(), place);
         loop {
             match below {
-                Below::Clocks(clocks) => return clocks.get(left).copied(),
+                Below::Clocks(run) => return Some((*run.ids.get(left)?, *run.counters.get(left)?)),
                 Below::Branch(branch) => {
                     let mut child = 0;
                     while left >= *branch.lens.get(child)? {
@@ -152,33 +153,32 @@ impl Clocks {
     /// Sets the replica's counter, which is not 0. Costs the way to it; and with a replica that was not there, and with
     /// which there are too many for so few levels, all of them.
     pub(super) fn set(&mut self, replica: ReplicaId, counter: u64) {
-        let before = self.len();
-        match self {
-            Self::List(list) => match search(list, replica) {
-                Ok(at) => list[at].1 = counter,
-                Err(at) => list.insert(at, (replica, counter)),
-            },
-            Self::Tree(node) => _ = node.set(replica, counter, 0),
-        }
-        if levels_for(self.len()) != levels_for(before) {
-            *self = Self::from_sorted(self.iter().collect());
+        let Some(root) = &mut self.root else {
+            *self = Self::from_sorted([(replica, counter)]);
+            return;
+        };
+        if root.set(replica, counter, 0) {
+            let len = self.len();
+            if levels_for(len) != levels_for(len - 1) {
+                *self = Self::from_sorted(self.iter());
+            }
         }
     }
 
     pub(super) fn iter(&self) -> Iter<'_> {
-        Iter { below: SmallVec::from_slice(&[self.root()]), clocks: [].iter(), left: self.len() }
+        Iter { below: SmallVec::from_slice(&[self.root()]), run: Run { ids: &[], counters: &[] }, left: self.len() }
     }
 
-    /// Where the two may differ, in the order of the replicas.
-    pub(super) fn beside<'a>(&'a self, other: &'a Self) -> Beside<'a> {
+    /// Where the two differ, in the order of the replicas.
+    pub(super) fn differing<'a>(&'a self, other: &'a Self) -> Differences<'a> {
         let (ours, theirs) = (self.root(), other.root());
         let pair = (!ours.is(theirs)).then_some((ours, theirs, 0, 0));
-        Beside { pairs: pair.into_iter().collect(), only_ours: false }
+        Differences { pairs: pair.into_iter().collect(), only_ours: false, beside: None }
     }
 
     /// Shares with `other` what is the same in both.
     pub(super) fn share(&mut self, other: &Self) {
-        let (Self::Tree(ours), Self::Tree(theirs)) = (&mut *self, other) else { return };
+        let (Some(ours), Some(theirs)) = (&mut self.root, &other.root) else { return };
         if let Some(shared) = ours.shared_with(theirs) {
             *ours = shared;
         }
@@ -186,18 +186,18 @@ impl Clocks {
 }
 
 impl Node {
-    fn from_sorted(clocks: &[Clock], level: u32, levels: u32) -> Self {
+    fn from_sorted(clocks: Run<'_>, level: u32, levels: u32) -> Self {
         if level == levels {
-            return Self::Leaf(clocks.into());
+            return Self::Leaf(Leaf { ids: clocks.ids.into(), counters: clocks.counters.into() });
         }
-        let parts: [&[Clock]; WIDTH] = std::array::from_fn(|child| part(clocks, level, child));
+        let parts: [Run<'_>; WIDTH] = std::array::from_fn(|child| clocks.part(level, child));
         let children = parts.map(|part| Self::from_sorted(part, level + 1, levels));
-        Self::Branch(Arc::new(Branch { lens: parts.map(<[Clock]>::len), children }))
+        Self::Branch(Arc::new(Branch { lens: parts.map(|part| part.ids.len()), children }))
     }
 
     fn below(&self) -> Below<'_> {
         match self {
-            Self::Leaf(clocks) => Below::Clocks(clocks),
+            Self::Leaf(leaf) => Below::Clocks(Run { ids: &leaf.ids, counters: &leaf.counters }),
             Self::Branch(branch) => Below::Branch(branch),
         }
     }
@@ -205,13 +205,14 @@ impl Node {
     /// Whether the replica was not there.
     fn set(&mut self, replica: ReplicaId, counter: u64, level: u32) -> bool {
         match self {
-            Self::Leaf(clocks) => match search(clocks, replica) {
+            Self::Leaf(leaf) => match leaf.ids.binary_search(&replica) {
                 Ok(at) => {
-                    Arc::make_mut(clocks)[at].1 = counter;
+                    Arc::make_mut(&mut leaf.counters)[at] = counter;
                     false
                 }
                 Err(at) => {
-                    *clocks = [&clocks[..at], &[(replica, counter)], &clocks[at..]].concat().into();
+                    leaf.ids = [&leaf.ids[..at], &[replica], &leaf.ids[at..]].concat().into();
+                    leaf.counters = [&leaf.counters[..at], &[counter], &leaf.counters[at..]].concat().into();
                     true
                 }
             },
@@ -226,7 +227,9 @@ impl Node {
 
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Leaf(ours), Self::Leaf(theirs)) => Arc::ptr_eq(ours, theirs),
+            (Self::Leaf(ours), Self::Leaf(theirs)) => {
+                Arc::ptr_eq(&ours.counters, &theirs.counters) && Arc::ptr_eq(&ours.ids, &theirs.ids)
+            }
             (Self::Branch(ours), Self::Branch(theirs)) => Arc::ptr_eq(ours, theirs),
             _ => false,
         }
@@ -255,30 +258,68 @@ impl Node {
                 changed.for_each(|(child, shared)| shared.into_iter().for_each(|shared| *child = shared));
                 Some(Self::Branch(Arc::new(branch)))
             }
-            (Self::Leaf(ours), Self::Leaf(theirs)) => (ours == theirs).then(|| other.clone()),
+            (Self::Leaf(ours), Self::Leaf(theirs)) => ours.shared_with(theirs).map(Self::Leaf),
             _ => None,
         }
     }
 }
 
-/// What is below some point of a tree, or of a list as if it were one.
+impl Leaf {
+    fn shared_with(&self, other: &Self) -> Option<Self> {
+        let ids_shared = Arc::ptr_eq(&self.ids, &other.ids);
+        match (ids_shared || self.ids == other.ids, self.counters == other.counters) {
+            (true, true) => Some(other.clone()),
+            (true, false) if !ids_shared => Some(Self { ids: other.ids.clone(), counters: self.counters.clone() }),
+            _ => None,
+        }
+    }
+}
+
+/// Some clocks of one leaf, or all.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    ids: &'a [ReplicaId],
+    counters: &'a [u64],
+}
+
+impl<'a> Run<'a> {
+    fn first(self) -> Option<Clock> {
+        Some((*self.ids.first()?, *self.counters.first()?))
+    }
+
+    /// Without the first ones.
+    fn after(self, count: usize) -> Self {
+        Self { ids: &self.ids[count..], counters: &self.counters[count..] }
+    }
+
+    /// Those of one child on a level, of clocks that are all below one node there.
+    fn part(self, level: u32, child: usize) -> Self {
+        let first = self.ids.partition_point(|id| child_at(*id, level) < child);
+        let end = self.ids.partition_point(|id| child_at(*id, level) <= child);
+        Self { ids: &self.ids[first..end], counters: &self.counters[first..end] }
+    }
+}
+
+/// What is below some point of a tree, or of a leaf as if it were one.
 #[derive(Clone, Copy)]
 enum Below<'a> {
-    Clocks(&'a [Clock]),
+    Clocks(Run<'a>),
     Branch(&'a Branch),
 }
 
 impl<'a> Below<'a> {
     fn len(self) -> usize {
         match self {
-            Self::Clocks(clocks) => clocks.len(),
+            Self::Clocks(run) => run.ids.len(),
             Self::Branch(branch) => branch.lens.iter().sum(),
         }
     }
 
     fn is(self, other: Self) -> bool {
         match (self, other) {
-            (Self::Clocks(ours), Self::Clocks(theirs)) => std::ptr::eq(ours, theirs),
+            (Self::Clocks(ours), Self::Clocks(theirs)) => {
+                std::ptr::eq(ours.counters, theirs.counters) && std::ptr::eq(ours.ids, theirs.ids)
+            }
             (Self::Branch(ours), Self::Branch(theirs)) => std::ptr::eq(ours, theirs),
             _ => false,
         }
@@ -286,7 +327,7 @@ impl<'a> Below<'a> {
 
     fn child(self, level: u32, child: usize) -> Self {
         match self {
-            Self::Clocks(clocks) => Self::Clocks(part(clocks, level, child)),
+            Self::Clocks(run) => Self::Clocks(run.part(level, child)),
             Self::Branch(branch) => branch.children[child].below(),
         }
     }
@@ -294,7 +335,7 @@ impl<'a> Below<'a> {
     /// How many clocks a child has.
     fn len_of(self, level: u32, child: usize) -> usize {
         match self {
-            Self::Clocks(clocks) => part(clocks, level, child).len(),
+            Self::Clocks(run) => run.part(level, child).ids.len(),
             Self::Branch(branch) => branch.lens[child],
         }
     }
@@ -303,29 +344,38 @@ impl<'a> Below<'a> {
 /// What is below the same point in each of two, on what level that is, and the place of the first clock of ours there.
 type Pair<'a> = (Below<'a>, Below<'a>, u32, usize);
 
-/// The runs where two may differ.
-pub(super) struct Beside<'a> {
+/// Where two differ.
+pub(super) struct Differences<'a> {
     /// The next to look at is the last.
     pairs: SmallVec<[Pair<'a>; 2 * WIDTH]>,
     /// Where there are none of ours is passed over.
     only_ours: bool,
+    /// The leaves that are being looked at.
+    beside: Option<Beside<'a>>,
 }
 
-impl Beside<'_> {
-    /// Only where there are clocks of ours.
+impl Differences<'_> {
+    /// Only where there are clocks of ours, and perhaps others.
     pub(super) fn where_ours_are(self) -> Self {
         Self { only_ours: true, ..self }
     }
 }
 
-impl<'a> Iterator for Beside<'a> {
-    type Item = Runs<'a>;
+impl Iterator for Differences<'_> {
+    type Item = Differing;
 
-    fn next(&mut self) -> Option<Runs<'a>> {
+    fn next(&mut self) -> Option<Differing> {
         loop {
+            if let Some(differing) = self.beside.as_mut().and_then(Beside::next) {
+                return Some(differing);
+            }
+            self.beside = None;
             match self.pairs.pop()? {
                 (ours, ..) if self.only_ours && ours.len() == 0 => {}
-                (Below::Clocks(ours), Below::Clocks(theirs), _, place) => return Some(Runs { place, ours, theirs }),
+                (Below::Clocks(ours), Below::Clocks(theirs), _, place) => {
+                    let same_ids = std::ptr::eq(ours.ids, theirs.ids) || ours.ids == theirs.ids;
+                    self.beside = Some(Beside { ours, theirs, place, same_ids });
+                }
                 (ours, theirs, level, place) => {
                     let mut place = place + ours.len();
                     for child in (0..WIDTH).rev() {
@@ -341,11 +391,52 @@ impl<'a> Iterator for Beside<'a> {
     }
 }
 
+/// What is left to look at of two leaves.
+struct Beside<'a> {
+    ours: Run<'a>,
+    theirs: Run<'a>,
+    /// Of the first of ours.
+    place: usize,
+    /// They have the same replicas.
+    same_ids: bool,
+}
+
+impl Beside<'_> {
+    fn next(&mut self) -> Option<Differing> {
+        if self.same_ids {
+            let same = first_differing(self.ours.counters, self.theirs.counters);
+            self.skip(same, same);
+        }
+        loop {
+            let (ours, theirs) = (self.ours.first(), self.theirs.first());
+            let replica = ours.into_iter().chain(theirs).map(|clock| clock.0).min()?;
+            let counter = |clock: Option<Clock>| clock.filter(|clock| clock.0 == replica).map_or(0, |clock| clock.1);
+            let (ours, theirs) = (counter(ours), counter(theirs));
+            let place = (ours > 0).then_some(self.place);
+            self.skip(usize::from(ours > 0), usize::from(theirs > 0));
+            if ours != theirs {
+                return Some(Differing { replica, place, ours, theirs });
+            }
+        }
+    }
+
+    fn skip(&mut self, ours: usize, theirs: usize) {
+        (self.ours, self.theirs, self.place) = (self.ours.after(ours), self.theirs.after(theirs), self.place + ours);
+    }
+}
+
+/// Where two lists of counters of the same replicas first differ; their length if they do not.
+fn first_differing(ours: &[u64], theirs: &[u64]) -> usize {
+    let strides = ours.as_chunks::<STRIDE>().0.iter().zip(theirs.as_chunks::<STRIDE>().0);
+    let same = STRIDE * strides.take_while(|(ours, theirs)| ours == theirs).count();
+    same + ours[same..].iter().zip(&theirs[same..]).take_while(|(ours, theirs)| ours == theirs).count()
+}
+
 /// The clocks, in the order of the replicas.
 pub(super) struct Iter<'a> {
-    /// What is to come after `clocks`, the next at the end.
+    /// What is to come after `run`, the next at the end.
     below: SmallVec<[Below<'a>; 2 * WIDTH]>,
-    clocks: std::slice::Iter<'a, Clock>,
+    run: Run<'a>,
     left: usize,
 }
 
@@ -354,12 +445,12 @@ impl Iterator for Iter<'_> {
 
     fn next(&mut self) -> Option<Clock> {
         loop {
-            if let Some(clock) = self.clocks.next() {
-                self.left -= 1;
-                return Some(*clock);
+            if let Some(clock) = self.run.first() {
+                (self.run, self.left) = (self.run.after(1), self.left - 1);
+                return Some(clock);
             }
             match self.below.pop()? {
-                Below::Clocks(clocks) => self.clocks = clocks.iter(),
+                Below::Clocks(run) => self.run = run,
                 Below::Branch(branch) => self.below.extend(branch.children.iter().rev().map(Node::below)),
             }
         }
@@ -378,7 +469,7 @@ mod tests {
     use super::*;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
     fn sorted(plain: &BTreeMap<ReplicaId, u64>) -> Vec<Clock> {
         plain.iter().map(|(id, counter)| (*id, *counter)).collect()
@@ -430,36 +521,61 @@ mod tests {
             let before = theirs.clone();
             theirs.share(&ours);
             assert!(theirs == before, "seed {seed}: sharing changes nothing");
-            let all =
-                |side: fn(&Runs<'_>) -> Vec<Clock>| ours.beside(&theirs).flat_map(|r| side(&r)).collect::<Vec<_>>();
-            let (left, right) = (all(|runs| runs.ours.to_vec()), all(|runs| runs.theirs.to_vec()));
-            let differs = |clock: &Clock, other: &Clocks| other.get(clock.0) != clock.1;
-            assert!(ours.iter().filter(|clock| differs(clock, &theirs)).all(|clock| left.contains(&clock)), "{seed}");
-            assert!(theirs.iter().filter(|clock| differs(clock, &ours)).all(|clock| right.contains(&clock)), "{seed}");
-            for Runs { place, ours: run, .. } in ours.beside(&theirs) {
-                assert!(run.first().is_none_or(|first| ours.place(first.0) == Some(place)), "seed {seed}");
-            }
+            let counters = |side: &Clocks| side.iter().collect::<BTreeMap<_, _>>();
+            let (left, right) = (counters(&ours), counters(&theirs));
+            let ids: BTreeSet<_> = left.keys().chain(right.keys()).copied().collect();
+            let differing = |replica: ReplicaId| {
+                let [ours, theirs] = [&left, &right].map(|side| side.get(&replica).copied().unwrap_or_default());
+                let place = left.keys().position(|id| *id == replica);
+                (ours != theirs).then_some(Differing { replica, place, ours, theirs })
+            };
+            let expected: Vec<_> = ids.into_iter().filter_map(differing).collect();
+            assert_eq!(ours.differing(&theirs).collect::<Vec<_>>(), expected, "seed {seed}");
+            let more: Vec<_> = expected.into_iter().filter(|differing| differing.ours > differing.theirs).collect();
+            let found = ours.differing(&theirs).where_ours_are().filter(|differing| differing.ours > differing.theirs);
+            assert_eq!(found.collect::<Vec<_>>(), more, "seed {seed}");
         }
     }
 
-    /// This is what it is for: what one has changed of a thousand is found in a few.
+    /// This is what it is for: what one has changed of a thousand is found in a few, and in those by the counters alone.
     #[test]
     fn of_a_copy_that_was_changed_one_leaf_is_looked_at() {
         let mut rng = StdRng::seed_from_u64(1);
         let all: BTreeMap<_, _> = (0..1_000).map(|_| (ReplicaId::random(&mut rng), 1)).collect();
         let ours = Clocks::from_sorted(sorted(&all));
+        let leaves = |one: &Clocks, other: &Clocks| {
+            let (mut differences, mut leaves) = (one.differing(other), Vec::new());
+            while differences.next().is_some() {
+                let beside = differences.beside.as_ref().expect("it was found there");
+                leaves.push((std::ptr::eq(beside.ours.ids, beside.theirs.ids), beside.ours.ids.len() < 100));
+            }
+            leaves
+        };
         let mut theirs = ours.clone();
-        assert_eq!(ours.beside(&theirs).count(), 0);
+        assert_eq!(leaves(&ours, &theirs), []);
         let changed = *all.keys().nth(500).expect("there are a thousand");
         theirs.set(changed, 2);
-        assert_eq!(ours.beside(&theirs).count(), 1);
-        assert!(ours.beside(&theirs).all(|runs| runs.ours.len() < 100));
+        assert_eq!(leaves(&ours, &theirs), [(true, true)]);
         let mut apart = Clocks::from_sorted(sorted(&all));
+        assert_eq!(leaves(&apart, &theirs), [(false, true)]);
         apart.share(&theirs);
-        assert_eq!(apart.beside(&theirs).count(), 1);
+        assert_eq!(leaves(&apart, &theirs), [(true, true)]);
         assert!(apart == ours);
         apart.set(changed, 2);
         apart.share(&theirs);
-        assert_eq!(apart.beside(&theirs).count(), 0);
+        assert!(apart.root().is(theirs.root()));
+    }
+
+    #[test]
+    fn the_first_that_differs_is_found_wherever_it_stands() {
+        for len in 0..30_usize {
+            let ours: Vec<u64> = (0..len as u64).collect();
+            assert_eq!(first_differing(&ours, &ours), len);
+            for at in 0..len {
+                let mut theirs = ours.clone();
+                theirs[at..].fill(99);
+                assert_eq!(first_differing(&ours, &theirs), at, "of {len}");
+            }
+        }
     }
 }

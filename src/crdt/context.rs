@@ -4,7 +4,7 @@
 //! each is a replica's context, or a join of such. Only what a receiver holds beyond its context (`have`, from syncs
 //! that were cut off) has gaps; that is a [`DotSet`].
 
-use super::clocks::{Clock, Clocks, Runs};
+use super::clocks::{Clock, Clocks, Differing};
 use super::{Dot, ReplicaId};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
@@ -139,19 +139,19 @@ impl CausalContext {
 
     /// For each replica with dots here that `other` lacks: the highest of them. Linear in both at most.
     pub fn missing_from<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
-        let runs = self.clocks.beside(&other.clocks).where_ours_are();
-        runs.flat_map(|Runs { ours, theirs, .. }| missing(ours, theirs))
+        let more = self.clocks.differing(&other.clocks).where_ours_are().filter(|one| one.ours > one.theirs);
+        more.map(|differing| Dot::new(differing.replica, differing.ours))
     }
 
     /// Where the two differ: the replica's place and counter here, and its counter there, 0 where it has none. In the order of
     /// the replicas.
     pub(crate) fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Differing> + 'a {
-        self.clocks.beside(&other.clocks).flat_map(differing)
+        self.clocks.differing(&other.clocks)
     }
 
     /// How many dots are here that `other` lacks. Linear in both at most.
     pub fn count_missing_from(&self, other: &Self) -> u64 {
-        let differing = self.clocks.beside(&other.clocks).where_ours_are().flat_map(differing);
+        let differing = self.clocks.differing(&other.clocks).where_ours_are();
         let lacking = differing.map(|differing| differing.ours.saturating_sub(differing.theirs));
         lacking.fold(0, u64::saturating_add)
     }
@@ -180,43 +180,6 @@ impl CausalContext {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
-}
-
-/// A replica whose counter is not the same in two contexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Differing {
-    pub(crate) replica: ReplicaId,
-    /// Where it stands in the first, if it does.
-    pub(crate) place: Option<usize>,
-    /// Its counter in the first, 0 if it has none,
-    pub(crate) ours: u64,
-    /// and in the second.
-    pub(crate) theirs: u64,
-}
-
-fn missing<'a>(ours: &'a [Clock], mut theirs: &'a [Clock]) -> impl Iterator<Item = Dot> + 'a {
-    ours.iter().filter_map(move |&(id, counter)| {
-        while theirs.first().is_some_and(|t| t.0 < id) {
-            theirs = &theirs[1..];
-        }
-        let known = theirs.first().filter(|t| t.0 == id).map_or(0, |t| t.1);
-        (counter > known).then_some(Dot::new(id, counter))
-    })
-}
-
-fn differing(runs: Runs<'_>) -> impl Iterator<Item = Differing> {
-    let (mut i, mut j) = (0, 0);
-    let next = move || {
-        let (ours, theirs) = (runs.ours.get(i), runs.theirs.get(j));
-        let replica = ours.into_iter().chain(theirs).map(|clock| clock.0).min()?;
-        let place = ours.filter(|clock| clock.0 == replica).map(|_| runs.place + i);
-        let counter = |clock: Option<&Clock>| clock.filter(|clock| clock.0 == replica).map_or(0, |clock| clock.1);
-        let differing = Differing { replica, place, ours: counter(ours), theirs: counter(theirs) };
-        i += usize::from(differing.ours > 0);
-        j += usize::from(differing.theirs > 0);
-        Some(differing)
-    };
-    std::iter::from_fn(next).filter(|differing| differing.ours != differing.theirs)
 }
 
 /// One pass over both, so that joining a context of many replicas stays linear.

@@ -34,7 +34,7 @@ mod watched;
 
 pub use audit::{Audit, AuditKey};
 pub(crate) use catch_up::FrozenDots;
-pub(crate) use context::Differing;
+pub(crate) use clocks::Differing;
 pub use context::{CausalContext, Causality, DotSet};
 pub use delta::{Delta, Entries, EntriesBuilder, Merged};
 pub(crate) use delta::{RegisterRow, Row, RowValue};

@@ -272,10 +272,11 @@ impl Node {
         Ok(())
     }
 
-    /// What the peer has said of contexts is mostly what is here: see `Spoken::share`.
+    /// What the peer has said of contexts, and is known to have, is mostly what is here: see `Spoken::share`.
     fn share_with(&mut self, link: LinkId) {
         if let Some(state) = self.links.get_mut(&link) {
             state.heard.share(self.map.context(), self.map.truncated());
+            state.known.iter_mut().for_each(|known| known.share(self.map.context()));
         }
     }
 
