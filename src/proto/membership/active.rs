@@ -85,6 +85,8 @@ pub(crate) struct Failed {
 }
 
 impl Overlay {
+    /// So many contacts are under way at most.
+    const CONTACTS_MAX: usize = 16;
     /// A contact is tried so often before it is taken for gone.
     const TRIES: u32 = 3;
     /// Who has none and was refused so often is not refused any more.
@@ -186,10 +188,16 @@ impl Overlay {
         self.contacts.len()
     }
 
-    /// Somebody is dialled for a purpose.
-    pub(crate) fn contact(&mut self, address: &str, id: Option<ReplicaId>, ask: Ask, until: Instant) {
-        let tries = self.contacts.get(address).map_or(0, |contact| contact.tries) + 1;
-        self.contacts.insert(address.to_owned(), Contacting { id, ask, until, tries });
+    /// Somebody is to be dialled for a purpose, if not too many are under way. Whether it is to be done.
+    pub(crate) fn contact(&mut self, address: &str, id: Option<ReplicaId>, ask: Ask, until: Instant) -> bool {
+        let known = self.contacts.get(address);
+        // Who is tried again is under way already.
+        let has_room = known.is_some() || self.contacts.len() < Self::CONTACTS_MAX;
+        let tries = known.map_or(0, |contact| contact.tries) + 1;
+        if has_room {
+            self.contacts.insert(address.to_owned(), Contacting { id, ask, until, tries });
+        }
+        has_room
     }
 
     /// Somebody has answered: what it was for.
@@ -309,6 +317,21 @@ mod tests {
             overlay.on_refused(at(ms));
             assert!(overlay.fill_at <= at(500), "after {ms} ms");
         }
+    }
+
+    /// It would be due again at once, for as long as the others are under way.
+    #[test]
+    fn of_as_many_contacts_as_may_be_under_way_those_that_have_failed_are_tried_again_later() {
+        let mut overlay = Overlay::new(at(0), false);
+        let begun = (0..20).filter(|n| {
+            let known = Some(ReplicaId::from(*n));
+            overlay.contact(&format!("a:{n}"), known, Ask::Passing, at(10))
+        });
+        assert_eq!(begun.count(), 16);
+        for Failed { address, id, again, .. } in overlay.take_failed(at(10)) {
+            assert!(again && overlay.contact(&address, id, Ask::Passing, at(20)), "{address}");
+        }
+        assert_eq!((overlay.contacts(), overlay.next_failure()), (16, Some(at(20))));
     }
 
     #[test]

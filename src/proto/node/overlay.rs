@@ -19,8 +19,6 @@ use rand::seq::IteratorRandom;
 use std::time::Duration;
 use tracing::debug;
 
-/// So many contacts are under way at most.
-const CONTACTS_MAX: usize = 16;
 /// Of shuffles, one in so many is with a member that the view may not know: what a split has parted meets again, and who has
 /// gone unseen is found out.
 const MEMBER_EVERY: u32 = 4;
@@ -137,8 +135,7 @@ impl Node {
     }
 
     fn contact(&mut self, address: &str, id: Option<ReplicaId>, ask: Ask) {
-        if self.overlay.contacts() < CONTACTS_MAX {
-            self.overlay.contact(address, id, ask, self.now.instant + self.config.contact_timeout);
+        if self.overlay.contact(address, id, ask, self.now.instant + self.config.contact_timeout) {
             self.outputs.push_back(Output::Dial { address: address.to_owned() });
         }
     }
