@@ -168,6 +168,11 @@ impl Node {
         if id.is_some_and(|id| !may_be_asked(self.members.state(id))) {
             return Ask::Urgent;
         }
+        // It takes the place of one that is kept: made with a newer key, or because an earlier attempt has succeeded, too.
+        let is_kept = |state: &Link| !state.closing && state.role == Role::Active;
+        if id.is_some_and(|id| self.links.values().any(|state| is_kept(state) && state.is_with(id))) {
+            return Ask::Urgent;
+        }
         match contacted {
             Some(ask) => ask,
             None if active < self.config.links.fill => self.overlay.ask(active, self.config.links),
