@@ -280,6 +280,31 @@ fn cut_and_heal_of_many() {
     }
 }
 
+/// Two clusters that have never met, each of which was given some addresses of the other. They meet by links that are not to stay,
+/// which bring everything to everybody; and then nobody wants another link, for all have enough.
+#[test]
+fn two_halves_that_have_never_met_become_one_overlay() {
+    for (nodes, seeds) in [(20, 30), (100, 4)] {
+        for seed in 0..seeds {
+            let mut settings =
+                Settings { nodes, seed, network: local(), joins: Joins::Random(4), ..Settings::default() };
+            settings.template.anchor_every = Duration::from_secs(2);
+            let mut cluster = Cluster::new(settings);
+            let halves: [Vec<usize>; 2] = [(0..nodes / 2).collect(), (nodes / 2..nodes).collect()];
+            cluster.cut(&halves[0], &halves[1], true);
+            cluster.run_for(100 * SECOND);
+            cluster.heal();
+            // Shuffles begin 10, 20 and 40 s after they have met.
+            cluster.run_for(60 * SECOND);
+            for _ in 0..30 {
+                assert_eq!(connected(&cluster), nodes, "of {nodes} nodes, seed {seed}");
+                cluster.run_for(SECOND);
+            }
+            demand_agreement(&mut cluster, 10);
+        }
+    }
+}
+
 /// Of links between two nodes: which of the two counts one as active that the other does not.
 fn one_sided(cluster: &Cluster) -> BTreeSet<(ReplicaId, ReplicaId)> {
     let actives = |who: usize| active(node(cluster, who)).into_iter().map(move |peer| (id(cluster, who), peer));

@@ -53,6 +53,8 @@ pub(crate) struct Overlay {
     always: bool,
     /// By address: who was dialled for what, and has not answered.
     contacts: BTreeMap<String, Contacting>,
+    /// Who is to be linked in the place of another.
+    pub(crate) swap: Option<ReplicaId>,
     /// It has fewer links than it should, and looks for others until it is filled.
     filling: bool,
     /// How many were asked for a link in vain since the last that took one.
@@ -104,6 +106,7 @@ impl Overlay {
             large: always_large,
             always: always_large,
             contacts: BTreeMap::new(),
+            swap: None,
             filling: true,
             in_vain: 0,
             had: 0,
@@ -202,7 +205,8 @@ impl Overlay {
 
     /// Somebody has answered: what it was for.
     pub(crate) fn take(&mut self, address: &str) -> Option<Ask> {
-        self.contacts.remove(address).map(|contact| contact.ask)
+        let Contacting { id, ask, .. } = self.contacts.remove(address)?;
+        Some(if id.is_some() && id == self.swap { Ask::Urgent } else { ask })
     }
 
     /// Those that have not answered in time. Who is to be tried again is still under way.

@@ -11,7 +11,7 @@ use super::Output;
 use crate::crdt::ReplicaId;
 use crate::proto::link::{CONTROL, Link, LinkId, PASSED, Role};
 use crate::proto::membership::active::{Failed, may_be_asked};
-use crate::proto::membership::{Contact, Descriptor, MemberState, Propagate};
+use crate::proto::membership::{ActiveLinks, Contact, Descriptor, MemberState, Propagate};
 use crate::proto::message::{Ask, Hello, Message, Shuffle};
 use crate::proto::time::Instant;
 use rand::RngExt;
@@ -19,9 +19,10 @@ use rand::seq::IteratorRandom;
 use std::time::Duration;
 use tracing::debug;
 
-/// Of shuffles, one in so many is with a member that the view may not know: what a split has parted meets again, and who has
-/// gone unseen is found out.
-const MEMBER_EVERY: u32 = 4;
+/// Of shuffles, one in so many is with a member that the view may not know, so that who has gone unseen is found out; and the link
+/// is to stay, in the place of others. Where all have enough links nobody asks for one, and two halves that meet again, or were
+/// linked badly by chance, would stay two.
+const SWAP_EVERY: u32 = 4;
 /// Descriptors of a shuffle take so many bytes at most; see `codec`.
 const SHUFFLE_BYTES_MAX: usize = 3500;
 /// What a descriptor takes beside its address.
@@ -99,7 +100,7 @@ impl Node {
         }
         if surplus {
             // Those of a small cluster that has grown go one by one.
-            self.drop_surplus(None);
+            self.drop_surplus(self.config.links.max, None);
         }
         for _ in 0..wanted {
             let Some(contact) = self.candidate() else { return };
@@ -195,7 +196,8 @@ impl Node {
     /// A link is up, and its role clear.
     pub(super) fn on_linked(&mut self, link: LinkId) {
         let Some(state) = self.links.get(&link) else { return };
-        let (dialed, role, asked) = (state.dialed, state.role, state.hello.as_ref().map(|hello| hello.ask));
+        let (dialed, role, peer) = (state.dialed, state.role, state.identity);
+        let asked = state.hello.as_ref().map(|hello| hello.ask);
         let counts = self.counts(state);
         if !dialed && role == Role::Passing && asked != Some(Ask::Passing) {
             self.send(link, CONTROL, &Message::Surplus, None);
@@ -204,17 +206,19 @@ impl Node {
             return;
         }
         if role == Role::Active && counts {
+            let ActiveLinks { fill, max, .. } = self.config.links;
+            let swapped = self.overlay.swap.take_if(|swap| dialed && peer == Some(*swap)).is_some();
             self.overlay.fill_soon(self.now.instant);
-            self.drop_surplus(Some(link));
+            self.drop_surplus(if swapped { fill } else { max }, Some(link));
         }
         if dialed {
             self.send_shuffle(link, self.config.view.propagate == Propagate::PushPull);
         }
     }
 
-    /// With more links than there should be, one of the others goes.
-    fn drop_surplus(&mut self, new: Option<LinkId>) {
-        if self.active_links() <= self.config.links.max {
+    /// With more links than so many, one of the others goes.
+    fn drop_surplus(&mut self, most: usize, new: Option<LinkId>) {
+        if self.active_links() <= most {
             return;
         }
         let others = self
@@ -272,12 +276,14 @@ impl Node {
         self.overlay.shuffled(self.now.instant, self.config.view.period);
         self.view.next_cycle();
         self.remember_anchor();
-        let member = if self.rng.random_ratio(1, MEMBER_EVERY) { self.any_member() } else { None };
+        let swaps = self.rng.random_ratio(1, SWAP_EVERY);
+        let member = if swaps { self.any_member() } else { None };
         let Some(contact) = member.or_else(|| self.view.select(&mut self.rng).cloned()) else { return };
         let linked = self.links.iter().find(|(_, state)| state.is_up() && state.is_with(contact.id));
         match linked.map(|(link, _)| *link) {
             Some(link) => self.send_shuffle(link, self.config.view.propagate == Propagate::PushPull),
             None if self.is_fresh(contact.id, &contact.address) => {
+                self.overlay.swap = Some(contact.id).filter(|id| swaps && !self.members.is_leaf(*id));
                 self.contact(&contact.address, Some(contact.id), Ask::Passing);
             }
             None => _ = self.view.evict(contact.id),
