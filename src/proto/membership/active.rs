@@ -155,6 +155,8 @@ impl Overlay {
         let enough = active >= links.fill || self.in_vain >= Self::IN_VAIN_MAX;
         self.filling = active < links.min || (self.filling && !enough);
         let asked = self.contacts.values().filter(|contact| contact.ask != Ask::Passing).count();
+        // Who has none does not wait for all of those that may be dead.
+        let asked = if active == 0 { asked / 2 } else { asked };
         if self.filling { links.fill.saturating_sub(active + asked) } else { 0 }
     }
 
@@ -271,6 +273,8 @@ mod tests {
         overlay.contact("a:1", None, Ask::Active, at(1000));
         overlay.contact("b:1", None, Ask::Passing, at(1000));
         assert_eq!(overlay.wanted(3, links), 1, "one is under way");
+        overlay.contact("c:1", None, Ask::Active, at(1000));
+        assert_eq!([1, 0].map(|active| overlay.wanted(active, links)), [2, 4], "who has none waits for half of them");
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl Node {
         let of_view = self.view.descriptors().iter().map(|descriptor| &descriptor.peer);
         let fresh: Vec<&Contact> = of_view.filter(|contact| self.is_fresh(contact.id, &contact.address)).collect();
         let chosen = fresh.into_iter().choose(&mut self.rng).cloned();
-        let leaves_too = self.config.leaf && self.active_links() == 0;
+        // Others first: one that is just being asked may take it.
+        let leaves_too = self.config.leaf && self.active_links() == 0 && self.overlay.contacts() == 0;
         let is_wanted = |node: &Self, contact: &Contact| leaves_too || !node.members.is_leaf(contact.id);
         chosen.or_else(|| self.any_member().filter(|contact| is_wanted(self, contact)))
     }
