@@ -5,10 +5,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tidings::ReplicaId;
+use tidings::proto::KeyId;
+use tidings::proto::codec::{Spoken, decode_control};
 use tidings::proto::config::NodeConfig;
-use tidings::proto::link::LinkMode;
+use tidings::proto::link::{LinkId, LinkMode};
 use tidings::proto::membership::{ActiveLinks, MemberState};
-use tidings::proto::node::{LinkInfo, Node};
+use tidings::proto::message::{Ask, Message};
+use tidings::proto::node::{Input, LinkInfo, Node, Output};
+use tidings::proto::time::{Instant, Now};
 use tidings::simulate::{Cluster, Joins, Network, Settings};
 
 const SECOND: u64 = 1_000_000;
@@ -274,6 +278,86 @@ fn cut_and_heal_of_many() {
             assert_eq!(state(&cluster, at, id(&cluster, of)), Some(MemberState::Alive), "of {of} at {at}");
         }
     }
+}
+
+/// Two clusters that have never met, each of which was given some addresses of the other. They meet by links that are not to stay,
+/// which bring everything to everybody; and then nobody wants another link, for all have enough.
+#[test]
+fn two_halves_that_have_never_met_become_one_overlay() {
+    for (nodes, seeds) in [(20, 30), (100, 4)] {
+        for seed in 0..seeds {
+            let mut settings =
+                Settings { nodes, seed, network: local(), joins: Joins::Random(4), ..Settings::default() };
+            settings.template.anchor_every = Duration::from_secs(2);
+            let mut cluster = Cluster::new(settings);
+            let halves: [Vec<usize>; 2] = [(0..nodes / 2).collect(), (nodes / 2..nodes).collect()];
+            cluster.cut(&halves[0], &halves[1], true);
+            cluster.run_for(100 * SECOND);
+            cluster.heal();
+            // Shuffles begin 10, 20 and 40 s after they have met.
+            cluster.run_for(60 * SECOND);
+            for _ in 0..30 {
+                assert_eq!(connected(&cluster), nodes, "of {nodes} nodes, seed {seed}");
+                cluster.run_for(SECOND);
+            }
+            demand_agreement(&mut cluster, 10);
+        }
+    }
+}
+
+/// Of links between two nodes: which of the two counts one as active that the other does not.
+fn one_sided(cluster: &Cluster) -> BTreeSet<(ReplicaId, ReplicaId)> {
+    let actives = |who: usize| active(node(cluster, who)).into_iter().map(move |peer| (id(cluster, who), peer));
+    let counted: BTreeSet<_> = cluster.up().into_iter().flat_map(actives).collect();
+    counted.iter().filter(|(one, other)| !counted.contains(&(*other, *one))).copied().collect()
+}
+
+/// Two may dial each other at the same moment, one to keep the link and the other only to meet; or one may be through twice.
+#[test]
+fn both_ends_of_a_link_count_it_or_neither() {
+    for (seed, twice) in (0..40).map(|seed| (seed, if seed % 2 == 0 { 0.0 } else { 0.2 })) {
+        let network = Network { twice, ..local() };
+        let mut settings = Settings { nodes: 30, seed, network, joins: Joins::First, ..Settings::default() };
+        // So often that many meet at once.
+        settings.template.view.period = Duration::from_millis(200);
+        let mut cluster = Cluster::new(settings);
+        let mut lasting = BTreeSet::new();
+        for _ in 0..200 {
+            // A link is refused or given up within a round trip of 4 ms.
+            cluster.run_for(SECOND / 10);
+            let now = one_sided(&cluster);
+            let again: Vec<_> = now.intersection(&lasting).collect();
+            assert_eq!(again, Vec::<&(ReplicaId, ReplicaId)>::new(), "seed {seed}, after {} µs", cluster.now_us());
+            lasting = now;
+        }
+        for member in node(&cluster, 0).members() {
+            assert_eq!(member.record.incarnation, 1, "{} was suspected, seed {seed}", member.record.name);
+        }
+    }
+}
+
+/// It is made with another key, or by an attempt that had seemed lost; and the node has no need of a further link.
+#[test]
+fn a_link_that_takes_the_place_of_one_that_is_kept_is_to_be_kept_too() {
+    let now = Now { instant: Instant::from_micros(0), wall_ms: 1_700_000_000_000 };
+    let mut node = Node::new(NodeConfig { writes_record: false, ..NodeConfig::new(ReplicaId::from(100)) }, now);
+    let asks = [1, 2, 3, 4, 5, 6, 1].into_iter().zip(0..).map(|(peer, link)| {
+        let (identity, address) = (Some(ReplicaId::from(peer)), format!("a:{peer}"));
+        node.handle(
+            now,
+            Input::Connected { link: LinkId(link), address, dialed: true, identity, key: KeyId::default() },
+        );
+        let hello = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
+            Output::Send { frame, .. } => Some(decode_control(&frame, &mut Spoken::default())),
+            _ => None,
+        });
+        match hello {
+            Some(Ok(Message::Hello(hello))) => hello.ask,
+            other => panic!("{other:?}"),
+        }
+    });
+    let asks: Vec<Ask> = asks.collect();
+    assert_eq!(asks[4..], [Ask::Active, Ask::Passing, Ask::Urgent], "the fifth, a sixth, and the first again");
 }
 
 /// A slow or paused node comes back, and takes back what was said of it.

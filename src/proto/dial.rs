@@ -68,7 +68,8 @@ impl Target {
 
     fn dial(&mut self, now: Instant, config: &NodeConfig) {
         let fast = now.since(self.lost) < config.redial_fast_for;
-        self.wait = if fast { self.redial(config) } else { (self.wait * 2).min(config.redial_max) };
+        let slower = (self.wait * 2).max(config.redial).min(config.redial_max);
+        self.wait = if fast { self.redial(config) } else { slower };
         (self.next, self.dialed) = (now + self.wait, Some(now));
         self.tries = self.tries.saturating_add(1);
     }
@@ -305,6 +306,21 @@ mod tests {
     use super::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
+
+    /// It would be due again at once, for as long as nobody answers.
+    #[test]
+    fn an_address_that_was_known_for_long_and_never_dialled_is_dialled_with_pauses() {
+        let (config, mut rng) = (NodeConfig::new(ReplicaId::from(1)), StdRng::seed_from_u64(1));
+        let (mut dials, mut now) = (DialTable::default(), Instant::from_micros(0));
+        dials.add_anchor("a:1", ReplicaId::from(2), now, 1, None);
+        now = now + config.redial_fast_for * 2;
+        let mut dialed = 0;
+        for _ in 0..600 {
+            dialed += dials.due(now, &config, 4, &mut rng, |_| false).len();
+            now = now + Duration::from_millis(100);
+        }
+        assert_eq!(dialed, 10, "after 0.5, 1, 2, 4, 8 s, and then every 10 s");
+    }
 
     #[test]
     fn of_many_addresses_few_are_dialled_at_once_and_all_of_them_in_time() {

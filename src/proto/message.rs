@@ -131,7 +131,7 @@ pub enum Ask {
     Passing,
     /// To keep it among the active links, if the peer has room.
     Active,
-    /// The same, but it has no other: the peer makes room.
+    /// The same, and if the peer has no room it makes some: the sender has too few, or swaps one.
     Urgent,
 }
 

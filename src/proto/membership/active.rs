@@ -53,6 +53,8 @@ pub(crate) struct Overlay {
     always: bool,
     /// By address: who was dialled for what, and has not answered.
     contacts: BTreeMap<String, Contacting>,
+    /// Who is to be linked in the place of another.
+    pub(crate) swap: Option<ReplicaId>,
     /// It has fewer links than it should, and looks for others until it is filled.
     filling: bool,
     /// How many were asked for a link in vain since the last that took one.
@@ -85,6 +87,8 @@ pub(crate) struct Failed {
 }
 
 impl Overlay {
+    /// So many contacts are under way at most.
+    const CONTACTS_MAX: usize = 16;
     /// A contact is tried so often before it is taken for gone.
     const TRIES: u32 = 3;
     /// Who has none and was refused so often is not refused any more.
@@ -102,6 +106,7 @@ impl Overlay {
             large: always_large,
             always: always_large,
             contacts: BTreeMap::new(),
+            swap: None,
             filling: true,
             in_vain: 0,
             had: 0,
@@ -150,6 +155,8 @@ impl Overlay {
         let enough = active >= links.fill || self.in_vain >= Self::IN_VAIN_MAX;
         self.filling = active < links.min || (self.filling && !enough);
         let asked = self.contacts.values().filter(|contact| contact.ask != Ask::Passing).count();
+        // Who has none does not wait for all of those that may be dead.
+        let asked = if active == 0 { asked / 2 } else { asked };
         if self.filling { links.fill.saturating_sub(active + asked) } else { 0 }
     }
 
@@ -186,15 +193,22 @@ impl Overlay {
         self.contacts.len()
     }
 
-    /// Somebody is dialled for a purpose.
-    pub(crate) fn contact(&mut self, address: &str, id: Option<ReplicaId>, ask: Ask, until: Instant) {
-        let tries = self.contacts.get(address).map_or(0, |contact| contact.tries) + 1;
-        self.contacts.insert(address.to_owned(), Contacting { id, ask, until, tries });
+    /// Somebody is to be dialled for a purpose, if not too many are under way. Whether it is to be done.
+    pub(crate) fn contact(&mut self, address: &str, id: Option<ReplicaId>, ask: Ask, until: Instant) -> bool {
+        let known = self.contacts.get(address);
+        // Who is tried again is under way already.
+        let has_room = known.is_some() || self.contacts.len() < Self::CONTACTS_MAX;
+        let tries = known.map_or(0, |contact| contact.tries) + 1;
+        if has_room {
+            self.contacts.insert(address.to_owned(), Contacting { id, ask, until, tries });
+        }
+        has_room
     }
 
     /// Somebody has answered: what it was for.
     pub(crate) fn take(&mut self, address: &str) -> Option<Ask> {
-        self.contacts.remove(address).map(|contact| contact.ask)
+        let Contacting { id, ask, .. } = self.contacts.remove(address)?;
+        Some(if id.is_some() && id == self.swap { Ask::Urgent } else { ask })
     }
 
     /// Those that have not answered in time. Who is to be tried again is still under way.
@@ -259,6 +273,8 @@ mod tests {
         overlay.contact("a:1", None, Ask::Active, at(1000));
         overlay.contact("b:1", None, Ask::Passing, at(1000));
         assert_eq!(overlay.wanted(3, links), 1, "one is under way");
+        overlay.contact("c:1", None, Ask::Active, at(1000));
+        assert_eq!([1, 0].map(|active| overlay.wanted(active, links)), [2, 4], "who has none waits for half of them");
     }
 
     #[test]
@@ -309,6 +325,21 @@ mod tests {
             overlay.on_refused(at(ms));
             assert!(overlay.fill_at <= at(500), "after {ms} ms");
         }
+    }
+
+    /// It would be due again at once, for as long as the others are under way.
+    #[test]
+    fn of_as_many_contacts_as_may_be_under_way_those_that_have_failed_are_tried_again_later() {
+        let mut overlay = Overlay::new(at(0), false);
+        let begun = (0..20).filter(|n| {
+            let known = Some(ReplicaId::from(*n));
+            overlay.contact(&format!("a:{n}"), known, Ask::Passing, at(10))
+        });
+        assert_eq!(begun.count(), 16);
+        for Failed { address, id, again, .. } in overlay.take_failed(at(10)) {
+            assert!(again && overlay.contact(&address, id, Ask::Passing, at(20)), "{address}");
+        }
+        assert_eq!((overlay.contacts(), overlay.next_failure()), (16, Some(at(20))));
     }
 
     #[test]

@@ -169,11 +169,11 @@ impl Node {
             self.close_link(link, CLONED.to_owned());
             return Ok(());
         }
-        let role = if dialed { None } else { Some(self.role_of(&hello)) };
-        let Some(replaces_active) = self.wins_over_others(link, &hello) else {
+        if !self.wins_over_others(link, &hello) {
             self.close_link(link, DUPLICATE.to_owned());
             return Ok(());
-        };
+        }
+        let role = if dialed { None } else { Some(self.role_of(&hello)) };
         info!(peer = %hello.replica, name = hello.name, address, "link up");
         self.meters.links_up += 1;
         let (audit, peer) = (hello.audit, hello.replica);
@@ -181,7 +181,7 @@ impl Node {
         if let Some(state) = self.links.get_mut(&link) {
             state.greet(hello);
             state.up_at = self.now.instant;
-            state.role = if replaces_active { Role::Active } else { role.unwrap_or(state.role) };
+            state.role = role.unwrap_or(state.role);
         }
         self.on_linked(link);
         self.synced_once |= audit == self.map.audit();
@@ -231,24 +231,25 @@ impl Node {
 
     /// Of several links to one peer the one with the newest key stays, of these the one that the lower id dialled; a restarted
     /// peer's new link always does. If it was no restart but a clone, the process whose link goes will come back, and
-    /// `refuses_clone` finds it out. Whether one of the others was active; `None` if one of them stays.
-    fn wins_over_others(&mut self, link: LinkId, hello: &Hello) -> Option<bool> {
+    /// `refuses_clone` finds it out. What the others were for does not pass to it: one end may have had them up, and the other not,
+    /// and then only one of them would count it.
+    fn wins_over_others(&mut self, link: LinkId, hello: &Hello) -> bool {
         let lower_dials = |state: &Link| state.dialed == (self.map.id() < hello.replica);
         let order = |state: &Link| (self.rank(state), !lower_dials(state));
-        let new = self.links.get(&link).map(order)?;
+        let Some(new) = self.links.get(&link).map(order) else { return false };
         let same_peer = |state: &Link| state.is_up() && state.is_with(hello.replica);
         let others: Vec<_> = self.links.iter().filter(|(_, state)| same_peer(state)).collect();
         let restarted = |state: &Link| state.hello.as_ref().is_some_and(|old| old.boot != hello.boot);
         if others.iter().any(|(_, old)| !restarted(old) && order(old) < new) {
-            return None;
+            return false;
         }
-        let active = others.iter().any(|(_, old)| old.role == Role::Active);
         let losers: Vec<LinkId> = others.iter().map(|(id, _)| **id).collect();
         for loser in losers {
+            self.overlay.fill_soon(self.now.instant);
             self.close_link(loser, DUPLICATE.to_owned());
             self.drop_syncs(loser);
         }
-        Some(active)
+        true
     }
 
     fn on_digest(&mut self, link: LinkId, digest: Digest) {

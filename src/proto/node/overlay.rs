@@ -11,7 +11,7 @@ use super::Output;
 use crate::crdt::ReplicaId;
 use crate::proto::link::{CONTROL, Link, LinkId, PASSED, Role};
 use crate::proto::membership::active::{Failed, may_be_asked};
-use crate::proto::membership::{Contact, Descriptor, MemberState, Propagate};
+use crate::proto::membership::{ActiveLinks, Contact, Descriptor, MemberState, Propagate};
 use crate::proto::message::{Ask, Hello, Message, Shuffle};
 use crate::proto::time::Instant;
 use rand::RngExt;
@@ -19,11 +19,10 @@ use rand::seq::IteratorRandom;
 use std::time::Duration;
 use tracing::debug;
 
-/// So many contacts are under way at most.
-const CONTACTS_MAX: usize = 16;
-/// Of shuffles, one in so many is with a member that the view may not know: what a split has parted meets again, and who has
-/// gone unseen is found out.
-const MEMBER_EVERY: u32 = 4;
+/// Of shuffles, one in so many is with a member that the view may not know, so that who has gone unseen is found out; and the link
+/// is to stay, in the place of others. Where all have enough links nobody asks for one, and two halves that meet again, or were
+/// linked badly by chance, would stay two.
+const SWAP_EVERY: u32 = 4;
 /// Descriptors of a shuffle take so many bytes at most; see `codec`.
 const SHUFFLE_BYTES_MAX: usize = 3500;
 /// What a descriptor takes beside its address.
@@ -101,7 +100,7 @@ impl Node {
         }
         if surplus {
             // Those of a small cluster that has grown go one by one.
-            self.drop_surplus(None);
+            self.drop_surplus(self.config.links.max, None);
         }
         for _ in 0..wanted {
             let Some(contact) = self.candidate() else { return };
@@ -114,7 +113,8 @@ impl Node {
         let of_view = self.view.descriptors().iter().map(|descriptor| &descriptor.peer);
         let fresh: Vec<&Contact> = of_view.filter(|contact| self.is_fresh(contact.id, &contact.address)).collect();
         let chosen = fresh.into_iter().choose(&mut self.rng).cloned();
-        let leaves_too = self.config.leaf && self.active_links() == 0;
+        // Others first: one that is just being asked may take it.
+        let leaves_too = self.config.leaf && self.active_links() == 0 && self.overlay.contacts() == 0;
         let is_wanted = |node: &Self, contact: &Contact| leaves_too || !node.members.is_leaf(contact.id);
         chosen.or_else(|| self.any_member().filter(|contact| is_wanted(self, contact)))
     }
@@ -137,8 +137,7 @@ impl Node {
     }
 
     fn contact(&mut self, address: &str, id: Option<ReplicaId>, ask: Ask) {
-        if self.overlay.contacts() < CONTACTS_MAX {
-            self.overlay.contact(address, id, ask, self.now.instant + self.config.contact_timeout);
+        if self.overlay.contact(address, id, ask, self.now.instant + self.config.contact_timeout) {
             self.outputs.push_back(Output::Dial { address: address.to_owned() });
         }
     }
@@ -171,6 +170,11 @@ impl Node {
         if id.is_some_and(|id| !may_be_asked(self.members.state(id))) {
             return Ask::Urgent;
         }
+        // It takes the place of one that is kept: made with a newer key, or because an earlier attempt has succeeded, too.
+        let is_kept = |state: &Link| !state.closing && state.role == Role::Active;
+        if id.is_some_and(|id| self.links.values().any(|state| is_kept(state) && state.is_with(id))) {
+            return Ask::Urgent;
+        }
         match contacted {
             Some(ask) => ask,
             None if active < self.config.links.fill => self.overlay.ask(active, self.config.links),
@@ -193,7 +197,8 @@ impl Node {
     /// A link is up, and its role clear.
     pub(super) fn on_linked(&mut self, link: LinkId) {
         let Some(state) = self.links.get(&link) else { return };
-        let (dialed, role, asked) = (state.dialed, state.role, state.hello.as_ref().map(|hello| hello.ask));
+        let (dialed, role, peer) = (state.dialed, state.role, state.identity);
+        let asked = state.hello.as_ref().map(|hello| hello.ask);
         let counts = self.counts(state);
         if !dialed && role == Role::Passing && asked != Some(Ask::Passing) {
             self.send(link, CONTROL, &Message::Surplus, None);
@@ -202,17 +207,19 @@ impl Node {
             return;
         }
         if role == Role::Active && counts {
+            let ActiveLinks { fill, max, .. } = self.config.links;
+            let swapped = self.overlay.swap.take_if(|swap| dialed && peer == Some(*swap)).is_some();
             self.overlay.fill_soon(self.now.instant);
-            self.drop_surplus(Some(link));
+            self.drop_surplus(if swapped { fill } else { max }, Some(link));
         }
         if dialed {
             self.send_shuffle(link, self.config.view.propagate == Propagate::PushPull);
         }
     }
 
-    /// With more links than there should be, one of the others goes.
-    fn drop_surplus(&mut self, new: Option<LinkId>) {
-        if self.active_links() <= self.config.links.max {
+    /// With more links than so many, one of the others goes.
+    fn drop_surplus(&mut self, most: usize, new: Option<LinkId>) {
+        if self.active_links() <= most {
             return;
         }
         let others = self
@@ -270,12 +277,14 @@ impl Node {
         self.overlay.shuffled(self.now.instant, self.config.view.period);
         self.view.next_cycle();
         self.remember_anchor();
-        let member = if self.rng.random_ratio(1, MEMBER_EVERY) { self.any_member() } else { None };
+        let swaps = self.rng.random_ratio(1, SWAP_EVERY);
+        let member = if swaps { self.any_member() } else { None };
         let Some(contact) = member.or_else(|| self.view.select(&mut self.rng).cloned()) else { return };
         let linked = self.links.iter().find(|(_, state)| state.is_up() && state.is_with(contact.id));
         match linked.map(|(link, _)| *link) {
             Some(link) => self.send_shuffle(link, self.config.view.propagate == Propagate::PushPull),
             None if self.is_fresh(contact.id, &contact.address) => {
+                self.overlay.swap = Some(contact.id).filter(|id| swaps && !self.members.is_leaf(*id));
                 self.contact(&contact.address, Some(contact.id), Ask::Passing);
             }
             None => _ = self.view.evict(contact.id),
