@@ -17,11 +17,11 @@ use super::net::{
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
 use crate::proto::KeyId;
-use crate::proto::link::{CLONED, DUPLICATE, LinkId, PASSED, RETIRED};
+use crate::proto::link::{CLONED, DUPLICATE, ITSELF, LinkId, PASSED, RETIRED};
 use crate::proto::node::{Input, Node, Output};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -454,7 +454,7 @@ impl Driver {
 
     /// Once for each address and reason: a peer that stays away is tried for ever.
     fn report_failure(&mut self, address: String, error: String) {
-        let no_fault = [DUPLICATE, PASSED].iter().any(|reason| error.contains(reason));
+        let no_fault = [DUPLICATE, PASSED, ITSELF].iter().any(|reason| error.contains(reason));
         if no_fault || self.failures.get(&address) == Some(&error) {
             debug!(address, error, "no link");
             return;
