@@ -200,3 +200,56 @@ fn an_authority_is_not_made_over_another() {
         }
     }
 }
+
+/// The certificates of an authority's directory, as text.
+fn ca_of(ours: &Authority) -> String {
+    fs::read_to_string(ours.path("ca/ca.pem")).expect("UTF-8")
+}
+
+/// It was lost with the old certificate, and no node took the new file.
+#[test]
+fn the_line_that_says_which_cluster_it_is_outlives_the_old_certificate() {
+    let line = format!("cluster {}\n", "0f".repeat(16));
+    for before in [true, false] {
+        let ours = Authority::new();
+        let pem = ca_of(&ours);
+        let said = if before { [line.as_str(), &pem] } else { [&pem, line.as_str()] };
+        fs::write(ours.path("ca/ca.pem"), said.concat()).expect("written");
+        ours.tls(&["rotate", &ours.path("ca")]);
+        ours.tls(&["rotate", &ours.path("ca"), "--finish"]);
+        let left = ca_of(&ours);
+        assert_eq!((left.matches(&line).count(), left.matches("BEGIN").count()), (1, 1), "{left}");
+        let node = ours.node("a", &[]);
+        assert_eq!(node.get("/v1/status").json()["cluster"], "0f".repeat(16));
+    }
+}
+
+/// The new certificate stood in the file already, and its key was nowhere.
+#[test]
+fn an_authority_whose_new_key_cannot_be_written_stays_as_it_was() {
+    let ours = Authority::new();
+    let before = ca_of(&ours);
+    fs::create_dir(ours.path("ca/ca.key.new")).expect("made");
+    let failed = run(["tls", "rotate", &ours.path("ca")]);
+    assert!(code(&failed) == 1 && stderr(&failed).contains("ca.key"), "{}", stderr(&failed));
+    assert_eq!(ca_of(&ours), before);
+    fs::remove_dir(ours.path("ca/ca.key.new")).expect("it is there");
+    ours.tls(&["rotate", &ours.path("ca")]);
+}
+
+/// It issued certificates that no node accepts.
+#[test]
+fn a_key_that_is_not_the_authoritys_issues_nothing_and_ends_no_rotation() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let ca = ours.path("ca");
+    ours.tls(&["rotate", &ca]);
+    let before = ca_of(&ours);
+    fs::copy(theirs.path("ca/ca.key"), ours.path("ca/ca.key")).expect("copied");
+    for args in [&["node", "--ca", &ca, "--name", "a", &ours.path("a")][..], &["rotate", &ca, "--finish"]] {
+        let refused = run(["tls"].iter().chain(args));
+        let said = stderr(&refused);
+        assert!(code(&refused) == 1 && said.contains("ca.key: it does not belong to the first certificate"), "{said}");
+    }
+    assert_eq!(ca_of(&ours), before);
+    assert!(!PathBuf::from(ours.path("a")).exists());
+}
