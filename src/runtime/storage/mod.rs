@@ -10,7 +10,7 @@ mod error;
 mod keeper;
 mod torn;
 
-pub(crate) use directory::{Directory, Opened};
+pub(crate) use directory::{Directory, Opened, make as make_directory};
 pub use error::{StorageError, StorageProblem};
 pub(crate) use keeper::{Done, Job, Keeper};
 
