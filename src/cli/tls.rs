@@ -33,6 +33,9 @@ const CA: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
 const BRIDGE: &str = "bridge.pem";
 
+/// Whoever has a certificate that ends sooner is told so.
+const SOON: Duration = Duration::days(30);
+
 /// Makes an authority in a directory that has none.
 pub(super) fn ca(args: &CaArgs, output: Output) -> Result<(), Failure> {
     let dir = &args.dir;
@@ -146,8 +149,11 @@ pub(super) fn show(args: &ShowArgs, output: Output) -> Result<(), Failure> {
 
 fn facts(certificate: &X509Certificate<'_>) -> Vec<(&'static str, String)> {
     let validity = certificate.validity();
-    let days = (validity.not_after.to_datetime() - OffsetDateTime::now_utc()).whole_days();
-    let left = if validity.is_valid() { format!("{days} days left") } else { "NOT VALID NOW".to_owned() };
+    let end = validity.not_after.to_datetime();
+    let left = match (validity.is_valid(), ends_soon(end)) {
+        (false, _) => "NOT VALID NOW".to_owned(),
+        (true, soon) => format!("{} days left{}", days_left(end), if soon { ": RENEW IT" } else { "" }),
+    };
     let moment = |moment: x509_parser::time::ASN1Time| moment.to_rfc2822().unwrap_or_default();
     let mut facts = vec![
         ("subject", printable(certificate.subject().to_string().as_bytes())),
@@ -171,6 +177,25 @@ fn facts(certificate: &X509Certificate<'_>) -> Vec<(&'static str, String)> {
         facts.push(("names", dns.join(" ")));
     }
     facts
+}
+
+/// What there is to say of a node's certificate that ends then (milliseconds since 1970), if that is soon.
+pub(super) fn warning(end_ms: u64) -> Option<String> {
+    let end = OffsetDateTime::UNIX_EPOCH.checked_add(Duration::milliseconds(i64::try_from(end_ms).ok()?))?;
+    let next = "\"tidings tls node\" makes another; without, it keeps its links, and gets no new ones";
+    match (ends_soon(end), end < OffsetDateTime::now_utc()) {
+        (false, _) => None,
+        (true, false) => Some(format!("its certificate ends in {} days, on {}: {next}", days_left(end), end.date())),
+        (true, true) => Some(format!("its certificate has ended, on {}: {next}", end.date())),
+    }
+}
+
+fn ends_soon(end: OffsetDateTime) -> bool {
+    end - OffsetDateTime::now_utc() < SOON
+}
+
+fn days_left(end: OffsetDateTime) -> i64 {
+    (end - OffsetDateTime::now_utc()).whole_days()
 }
 
 /// Of an authority that has nothing else in its name.
@@ -215,7 +240,9 @@ fn issuer(dir: &Path, known: &[CertificateDer<'static>]) -> Result<Issuer<'stati
     let key = KeyPair::from_pem(&text).map_err(|error| at(&path, error))?;
     let (_, read) = X509Certificate::from_der(newest).map_err(|error| at(&ca, error))?;
     if read.public_key().raw != key.subject_public_key_info() {
-        return Err(at(&path, format!("it does not belong to the first certificate of {}", ca.display())));
+        let left = dir.join(CA_KEY.to_owned() + ".new");
+        let next = if left.exists() { format!("; put {} in its place", left.display()) } else { String::new() };
+        return Err(at(&path, format!("it does not belong to the first certificate of {}{next}", ca.display())));
     }
     Issuer::from_ca_cert_der(newest, key).map_err(|error| at(&ca, error))
 }

@@ -116,6 +116,31 @@ fn a_cluster_of_ones_own_authority_and_its_renewal_with_a_node_away() {
     eventually("writes go on", || a.get("/v1/kv/kettle").body == b"off");
 }
 
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of_until_it_is_renewed() {
+    let ours = Authority::new();
+    let issue = |days: &str| {
+        ours.tls(&["node", "--ca", &ours.path("ca"), "--name", "a", "--days", days, &ours.path("a")]);
+    };
+    issue("10");
+    let a = ours.start("a", &[]);
+    let b = ours.node("b", &[&a]);
+    let soon = "its certificate ends in 9 days, on ";
+    eventually("the log says so", || log_of(&a).contains(soon));
+    let shown = stdout(&run(["tls", "show", &ours.path("a/node.pem")]));
+    assert!(shown.contains("(9 days left: RENEW IT)"), "{shown}");
+    let doctor = || stdout(&run(["doctor", "--http", &a.http, "--http", &b.http]));
+    assert!(doctor().contains(&format!("a: {soon}")) && !doctor().contains("b: "), "{}", doctor());
+    let end = |node: &Node| node.get("/v1/status").json()["certificate_expires"].as_u64().expect("a moment");
+    let first = end(&a);
+    assert!(end(&b) > first);
+    issue("365");
+    a.process.signal("HUP");
+    eventually("it is renewed", || end(&a) > first);
+    assert!(!doctor().contains("its certificate"), "{}", doctor());
+    assert!(!log_of(&b).contains("its certificate"), "it is told only where there is something to do");
+}
+
 /// wrong_cluster, with authorities: staging's at production's address, and a secret's.
 #[test]
 fn wrong_cluster_of_another_authority() {
