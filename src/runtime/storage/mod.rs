@@ -10,7 +10,9 @@ mod error;
 mod keeper;
 mod torn;
 
-pub(crate) use directory::{Directory, Opened, make as make_directory};
+#[cfg(feature = "cli")]
+pub(crate) use directory::make as make_directory;
+pub(crate) use directory::{Directory, Opened};
 pub use error::{StorageError, StorageProblem};
 pub(crate) use keeper::{Done, Job, Keeper};
 
