@@ -132,8 +132,8 @@
 //! **The cluster.** [`members`](Store::members) is who there is and what is believed of each, [`peers`](Store::peers) who is
 //! dialled, [`view`](Store::view) the sample that links are picked from, [`status`](Store::status) and
 //! [`metrics`](Store::metrics) how the node is doing, [`ready`](Store::ready) whether it has met anybody yet.
-//! [`add_peer`](Store::add_peer) and [`remove_peer`](Store::remove_peer) work while it runs; [`leave`](Store::leave) is for
-//! good.
+//! [`add_peer`](Store::add_peer) and [`remove_peer`](Store::remove_peer) work while it runs, and [`rekey`](Store::rekey) replaces
+//! the secret or the certificate; [`leave`](Store::leave) is for good.
 //!
 //! **Two sections.** What users write is in one, `usr`; the other, [`sys`](Store::sys), holds the cluster's own facts, as entries
 //! that spread like any other. All may read it, nobody can write it.

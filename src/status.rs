@@ -14,6 +14,9 @@ pub struct Status {
     pub name: String,
     /// The id of its cluster, 32 hexadecimal digits: as public as the names of its keys.
     pub cluster: String,
+    /// When the node's certificate ends, in milliseconds since 1970; none of a node with a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_expires: Option<u64>,
     /// Keys with a live value, of users and of the cluster.
     pub keys: u64,
     /// Deletes still remembered.

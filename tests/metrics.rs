@@ -9,7 +9,8 @@ use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
 
 /// Metrics as one node tells them.
 struct Told {
@@ -169,6 +170,13 @@ impl Loaded {
         self.is("tidings_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
         self.each("tidings_uptime_seconds", &[], SECONDS..=self.lasted.as_secs_f64());
         self.is("tidings_ready", &[], 1.0);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
+        let end = |days: f64| now + days * 86_400.0;
+        self.each(
+            "tidings_certificate_expiry_timestamp_seconds",
+            &[],
+            end(CERTIFICATE_DAYS - 1.0)..=end(CERTIFICATE_DAYS),
+        );
         self.is("tidings_keys", &[], self.keys + self.records);
         self.is("tidings_tombstones", &[], 1.0);
         let siblings = self.told[0].sum("tidings_siblings", &[]);
@@ -300,14 +308,47 @@ impl Loaded {
     }
 }
 
+/// So long is the certificate of the nodes valid.
+const CERTIFICATE_DAYS: f64 = 90.0;
+
+/// The keys of nodes with an authority of their own: only they can tell of everything.
+struct Keys {
+    directory: TempDir,
+}
+
+impl Keys {
+    fn new() -> Self {
+        let keys = Self { directory: tempfile::tempdir().expect("a directory") };
+        let (ca, node, days) = (keys.path("ca"), keys.path("node"), CERTIFICATE_DAYS.to_string());
+        for args in [&["ca", &ca][..], &["node", "--ca", &ca, "--name", "n", "--days", &days, &node]] {
+            let made = run(["tls"].iter().chain(args));
+            assert!(made.status.success(), "{}", stderr(&made));
+        }
+        keys
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// A node that has them.
+    fn node(&self, flags: &[&str]) -> Node {
+        let files = [("CA", "node/ca.pem"), ("CERT", "node/node.pem"), ("KEY", "node/node.key")];
+        let variables = files.map(|(name, file)| (format!("TIDINGS_TLS_{name}"), self.path(file)));
+        let variables: Vec<(&str, &str)> =
+            variables.iter().map(|(name, path)| (name.as_str(), path.as_str())).collect();
+        Node::start_with(flags, &variables)
+    }
+}
+
 fn cluster() -> Vec<Node> {
-    let secret = "ab".repeat(32);
+    let keys = Keys::new();
     let mut nodes: Vec<Node> = Vec::new();
     for _ in 0..3 {
         let join = nodes.iter().map(|node| node.quic.as_str()).collect::<Vec<_>>().join(",");
         let mut flags = vec!["--data-dir", "data"];
         flags.extend(["--join", &join].iter().filter(|_| !join.is_empty()));
-        nodes.push(Node::start_with(&flags, &[("TIDINGS_SECRET", &secret)]));
+        nodes.push(keys.node(&flags));
     }
     nodes
 }
@@ -470,7 +511,7 @@ fn attempts_to_reach_nobody_are_counted_as_failed() {
 
 #[test]
 fn alerts_dashboard_and_manual_name_what_exists() {
-    let node = Node::start_with(&["--data-dir", "data"], &[]);
+    let node = Keys::new().node(&["--data-dir", "data"]);
     node.put("/v1/kv/kettle", "on");
     let told = Told::at(&node.http);
     let known: BTreeSet<&str> = told.kinds.keys().map(String::as_str).collect();

@@ -22,7 +22,7 @@ fn the_source_keeps_the_habits() {
     for folder in ["src", "tests", "benches", "examples", "fuzz", "proto-docs", "deploy", ".ci"] {
         findings.extend(files(folder).iter().flat_map(|(path, text)| in_any_text(path, text)));
     }
-    for file in ["README.md", "CHANGELOG.md", "Cargo.toml", "deny.toml"] {
+    for file in ["README.md", "CHANGELOG.md", "SECURITY.md", "Cargo.toml", "deny.toml"] {
         let text = fs::read_to_string(root().join(file)).unwrap_or_default();
         findings.extend(in_any_text(file, &text));
     }

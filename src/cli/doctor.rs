@@ -5,6 +5,7 @@ use super::args::{ClientArgs, DoctorArgs};
 use super::client::Client;
 use super::failure::Failure;
 use super::output::{Output, printable};
+use super::tls;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -18,6 +19,13 @@ struct Patient {
     client: Client,
     text: String,
     side: Side,
+    /// When its certificate ends.
+    certificate_expires: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    certificate_expires: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -89,6 +97,7 @@ pub(super) fn doctor(args: &DoctorArgs, output: Output) -> Result<(), Failure> {
         });
         return output.line(&text.to_string());
     }
+    [&one, &other].into_iter().filter_map(Patient::warning).try_for_each(|line| output.line(&line))?;
     if of_one.is_empty() && of_other.is_empty() {
         return output.line(&format!("{} and {} hold the same", one.name(), other.name()));
     }
@@ -101,7 +110,8 @@ fn patient(address: &str, args: &DoctorArgs) -> Result<Patient, Failure> {
     let client = Client::open(&args)?;
     let text = client.get_text("/v1/diff")?;
     let side = client.parse(text.as_bytes())?;
-    Ok(Patient { client, text, side })
+    let Status { certificate_expires } = client.parse(client.get_text("/v1/status")?.as_bytes())?;
+    Ok(Patient { client, text, side, certificate_expires })
 }
 
 /// What `at` has that `other` lacks.
@@ -115,8 +125,14 @@ impl Patient {
         printable(self.side.name.as_bytes())
     }
 
+    fn warning(&self) -> Option<String> {
+        let warning = self.certificate_expires.and_then(tls::warning)?;
+        Some(format!("{}: {warning}", self.name()))
+    }
+
     fn id_and_name(&self) -> Value {
-        json!({ "id": self.side.id, "name": self.side.name, "pending": self.side.pending })
+        let expires = self.certificate_expires;
+        json!({ "id": self.side.id, "name": self.side.name, "pending": self.side.pending, "certificate_expires": expires })
     }
 }
 

@@ -7,7 +7,7 @@
 //! | `settings`, `view`, `file`, `layers`, `secrets`, `plan` | from flags, environment and file to a node that can be started |
 //! | `config` | settings looked at without a node |
 //! | `follow`, `rejoin`, `rekey` | files looked at again while a node runs |
-//! | `rotation`, `tls` | keys of a cluster, made and replaced |
+//! | `rotation`, `tls`, `replace` | keys of a cluster, made and replaced; their files |
 //! | `running`, `progress`, `process`, `manager` | a node's life, that of the process around it, and who waits for it |
 //! | `node`, `demo`, `shell` | the commands that stay |
 //! | `client`, `keys`, `transfer`, `watch`, `cluster` | the commands at a node |
@@ -42,6 +42,7 @@ mod progress;
 mod rate;
 mod rejoin;
 mod rekey;
+mod replace;
 mod rotation;
 mod running;
 mod secrets;

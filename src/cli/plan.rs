@@ -5,6 +5,7 @@ use super::links::Links;
 use super::secrets::{self, CertificateFiles, Origin, SECRET_FILE};
 use super::settings::{CompatName, DATA_DIR_DEFAULT, HTTP_DEFAULT, Settings};
 use crate::http::{Access, Compat, duration};
+use crate::runtime::storage::make_directory;
 use crate::{Config, ConfigBuilder, Keys, Secret};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -236,7 +237,7 @@ fn fresh(data_dir: Option<&Path>) -> Result<(Keys, Origin), Failure> {
 fn make(path: &Path) -> Result<Secret, Failure> {
     if let Some(directory) = path.parent() {
         let refuse = |error| Failure::failed(format!("{}: {error}; give another --data-dir", directory.display()));
-        std::fs::create_dir_all(directory).map_err(refuse)?;
+        make_directory(directory).map_err(refuse)?;
     }
     secrets::make_secret(path)
 }

@@ -52,7 +52,10 @@ struct Signals {
 impl Signals {
     fn new(hangup: Hangup) -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        let hangup = (hangup == Hangup::Ends).then(|| signal(SignalKind::hangup())).transpose()?;
+        // Taken in any case: one that comes before those who reload are there would else end the process at once. They read
+        // what they follow when they begin.
+        let taken = signal(SignalKind::hangup())?;
+        let hangup = (hangup == Hangup::Ends).then_some(taken);
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())?, hangup })
     }
 

@@ -6,7 +6,8 @@ use super::client::Client;
 use super::cluster::{Member, Members};
 use super::failure::Failure;
 use super::output::{Output, printable};
-use super::secrets::{SECRET_FILE, read_secrets, write_private};
+use super::replace::{NewFile, write_files};
+use super::secrets::{SECRET_FILE, read_secrets};
 use super::settings::DATA_DIR_DEFAULT;
 use crate::{Secret, Secrets};
 use serde::Deserialize;
@@ -30,7 +31,7 @@ fn begin(path: &Path, secrets: &Secrets, output: Output) -> Result<(), Failure> 
         )));
     }
     let both = secrets.rotated(Secret::random(&mut rand::rng()));
-    write_private(path, &both.to_text())?;
+    write_files(&[NewFile::private(path.to_owned(), &both.to_text())])?;
     let next = [
         format!("copy {} to every node that can be reached: each takes it up within seconds", path.display()),
         "see who lacks it: tidings secret status".to_owned(),
@@ -51,7 +52,7 @@ fn finish(path: &Path, secrets: &Secrets, force: bool, client: &ClientArgs, outp
         check_all_have(secrets, &Client::open(client)?)?;
     }
     let new = secrets.presented_only();
-    write_private(path, &new.to_text())?;
+    write_files(&[NewFile::private(path.to_owned(), &new.to_text())])?;
     let next = [format!(
         "copy {} to every node again: each drops the old one within seconds, and links that were made with it are made anew",
         path.display()

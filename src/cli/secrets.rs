@@ -1,9 +1,10 @@
 //! Keys in files: the cluster's secrets or certificates, and the token of clients. Not responsible for what they protect.
 
 use super::failure::Failure;
+use super::replace::{NewFile, write_files};
 use crate::{Certificates, Error, Keys, Secret, Secrets};
 use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -103,25 +104,8 @@ pub(super) fn warn_of_public_token(path: &Path) {
 /// A new secret, in a new file that only its owner may read.
 pub(super) fn make_secret(path: &Path) -> Result<Secret, Failure> {
     let secret = Secret::random(&mut rand::rng());
-    write_private(path, &Secrets::from(secret.clone()).to_text())?;
+    write_files(&[NewFile::private(path.to_owned(), &Secrets::from(secret.clone()).to_text())])?;
     Ok(secret)
-}
-
-/// Writes a file that only its owner may read, whole or not at all: written beside it first, as half a secret would be taken
-/// for a wrong one.
-pub(super) fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let beside = path.with_file_name(name);
-    let write = || {
-        // one that is left from before might be open to others
-        drop(fs::remove_file(&beside));
-        let mut file = create_private(&beside)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|error| Failure::failed(format!("{}: {error}", path.display())))
 }
 
 const SECRET_NEXT: &str = "\"tidings secret new\" makes what belongs there";
@@ -147,20 +131,9 @@ fn is_public(path: &Path) -> io::Result<bool> {
     Ok(fs::metadata(path)?.permissions().mode() & 0o004 != 0)
 }
 
-#[cfg(unix)]
-fn create_private(path: &Path) -> io::Result<fs::File> {
-    use std::os::unix::fs::OpenOptionsExt;
-    fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
 #[cfg(not(unix))]
 fn is_public(_: &Path) -> io::Result<bool> {
     Ok(false)
-}
-
-#[cfg(not(unix))]
-fn create_private(path: &Path) -> io::Result<fs::File> {
-    fs::File::create(path)
 }
 
 #[cfg(test)]

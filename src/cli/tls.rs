@@ -11,13 +11,14 @@
 
 use super::args::{CaArgs, NodeArgs, RotateCaArgs, ShowArgs};
 use super::failure::Failure;
+use super::node::quoted;
 use super::output::{Output, printable};
-use super::secrets::write_private;
+use super::replace::{NewFile, write_files};
 use crate::runtime::net::{CLUSTER_NAME, cluster_of_authority};
 use rand::RngExt;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData as _,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -26,10 +27,14 @@ use std::fs;
 use std::path::Path;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use zeroize::Zeroizing;
 
 const CA: &str = "ca.pem";
 const CA_KEY: &str = "ca.key";
 const BRIDGE: &str = "bridge.pem";
+
+/// Whoever has a certificate that ends sooner is told so.
+const SOON: Duration = Duration::days(30);
 
 /// Makes an authority in a directory that has none.
 pub(super) fn ca(args: &CaArgs, output: Output) -> Result<(), Failure> {
@@ -43,17 +48,16 @@ pub(super) fn ca(args: &CaArgs, output: Output) -> Result<(), Failure> {
     let name = format!("tidings authority {:016x}", rand::rng().random::<u64>());
     let key = new_key()?;
     let certificate = authority(&name, args.days).self_signed(&key).map_err(cannot)?;
-    write_private(&dir.join(CA_KEY), &key.serialize_pem())?;
-    write_public(&dir.join(CA), &certificate.pem())?;
+    let (key, certificate) = (Zeroizing::new(key.serialize_pem()), certificate.pem());
+    write_files(&[NewFile::private(dir.join(CA_KEY), &key), NewFile::public(dir.join(CA), &certificate)])?;
     told(&[dir.join(CA), dir.join(CA_KEY)], output)
 }
 
 /// Makes a certificate for a node, or renews it.
 pub(super) fn node(args: &NodeArgs, output: Output) -> Result<(), Failure> {
     let (ca_path, out) = (args.ca.join(CA), &args.out);
-    let known = read_public(&ca_path)?;
-    let newest = certificates(&ca_path, &known)?.into_iter().next().unwrap_or_else(|| Vec::new().into());
-    let issuer = Issuer::from_ca_cert_der(&newest, read_key(&args.ca)?).map_err(|error| at(&ca_path, error))?;
+    let known = read_authority(&ca_path)?;
+    let issuer = issuer(&args.ca, &certificates(&ca_path, &known)?)?;
     let mut params = CertificateParams::new([CLUSTER_NAME.to_owned()]).map_err(cannot)?;
     params.distinguished_name = common_name(&args.name);
     (params.not_before, params.not_after) = validity(args.days);
@@ -65,16 +69,19 @@ pub(super) fn node(args: &NodeArgs, output: Output) -> Result<(), Failure> {
     let bridge = fs::read_to_string(args.ca.join(BRIDGE)).unwrap_or_default();
     fs::create_dir_all(out).map_err(|error| at(out, error))?;
     // the key first: a node that follows the files takes both or, as they do not belong together in between, neither
-    write_private(&out.join("node.key"), &key.serialize_pem())?;
-    write_public(&out.join("node.pem"), &format!("{}{bridge}", certificate.pem()))?;
-    write_public(&out.join(CA), &known)?;
+    let (key, chain) = (Zeroizing::new(key.serialize_pem()), format!("{}{bridge}", certificate.pem()));
+    write_files(&[
+        NewFile::private(out.join("node.key"), &key),
+        NewFile::public(out.join("node.pem"), &chain),
+        NewFile::public(out.join(CA), &known),
+    ])?;
     told(&[out.join(CA), out.join("node.pem"), out.join("node.key")], output)
 }
 
 /// Gives an authority a new key under its name, or drops the certificate of the old one.
 pub(super) fn rotate(args: &RotateCaArgs, output: Output) -> Result<(), Failure> {
     let (dir, path) = (&args.dir, args.dir.join(CA));
-    let text = read_public(&path)?;
+    let text = read_authority(&path)?;
     let known = certificates(&path, &text)?;
     match (&known[..], args.finish) {
         ([old], false) => {
@@ -84,18 +91,21 @@ pub(super) fn rotate(args: &RotateCaArgs, output: Output) -> Result<(), Failure>
                     path.display()
                 ))
             })?;
-            let issuer = Issuer::from_ca_cert_der(old, read_key(dir)?).map_err(|error| at(&path, error))?;
+            let issuer = issuer(dir, &known)?;
             let (key, params) = (new_key()?, authority(&name, args.days));
             let bridge = params.signed_by(&key, &issuer).map_err(cannot)?.pem();
             let new = params.self_signed(&key).map_err(cannot)?.pem();
-            write_public(&dir.join(BRIDGE), &bridge)?;
-            // the certificates before the key: interrupted in between, the old key does not belong to the first of them, and
-            // nothing that does not check is issued
-            write_public(&path, &format!("{new}{text}"))?;
-            write_private(&dir.join(CA_KEY), &key.serialize_pem())?;
+            let (key, all) = (Zeroizing::new(key.serialize_pem()), format!("{new}{text}"));
+            // The certificates before the key: what the old key issues is still accepted.
+            write_files(&[
+                NewFile::public(dir.join(BRIDGE), &bridge),
+                NewFile::public(path.clone(), &all),
+                NewFile::private(dir.join(CA_KEY), &key),
+            ])?;
         }
         ([_, _, ..], true) => {
-            write_public(&path, &first_of(&text))?;
+            issuer(dir, &known)?;
+            write_files(&[NewFile::public(path.clone(), &first_of(&text))])?;
             let _ = fs::remove_file(dir.join(BRIDGE));
         }
         ([_], true) => return Err(Failure::failed(format!("{}: nothing is being replaced", path.display()))),
@@ -104,7 +114,18 @@ pub(super) fn rotate(args: &RotateCaArgs, output: Output) -> Result<(), Failure>
             return Err(Failure::failed(format!("{}: {problem}", path.display())));
         }
     }
-    told(&[path, dir.join(CA_KEY)], output)
+    let place = quoted(&dir.display().to_string());
+    let copy = format!("copy {} to every node", path.display());
+    let next = match args.finish {
+        false => vec![
+            format!("{copy}, with a new certificate for each: tidings tls node --ca {place} --name NAME OUT"),
+            "see who lacks it: tidings secret status".to_owned(),
+            format!("when nobody does: tidings tls rotate {place} --finish"),
+        ],
+        true => vec![format!("{copy} again: each drops the old one within seconds")],
+    };
+    told(&[path, dir.join(CA_KEY)], output)?;
+    next.iter().filter(|_| !output.json).try_for_each(|line| output.line(&format!("- {line}")))
 }
 
 /// Says what is in certificates.
@@ -128,8 +149,11 @@ pub(super) fn show(args: &ShowArgs, output: Output) -> Result<(), Failure> {
 
 fn facts(certificate: &X509Certificate<'_>) -> Vec<(&'static str, String)> {
     let validity = certificate.validity();
-    let days = (validity.not_after.to_datetime() - OffsetDateTime::now_utc()).whole_days();
-    let left = if validity.is_valid() { format!("{days} days left") } else { "NOT VALID NOW".to_owned() };
+    let end = validity.not_after.to_datetime();
+    let left = match (validity.is_valid(), ends_soon(end)) {
+        (false, _) => "NOT VALID NOW".to_owned(),
+        (true, soon) => format!("{} days left{}", days_left(end), if soon { ": RENEW IT" } else { "" }),
+    };
     let moment = |moment: x509_parser::time::ASN1Time| moment.to_rfc2822().unwrap_or_default();
     let mut facts = vec![
         ("subject", printable(certificate.subject().to_string().as_bytes())),
@@ -153,6 +177,25 @@ fn facts(certificate: &X509Certificate<'_>) -> Vec<(&'static str, String)> {
         facts.push(("names", dns.join(" ")));
     }
     facts
+}
+
+/// What there is to say of a node's certificate that ends then (milliseconds since 1970), if that is soon.
+pub(super) fn warning(end_ms: u64) -> Option<String> {
+    let end = OffsetDateTime::UNIX_EPOCH.checked_add(Duration::milliseconds(i64::try_from(end_ms).ok()?))?;
+    let next = "\"tidings tls node\" makes another; without, it keeps its links, and gets no new ones";
+    match (ends_soon(end), end < OffsetDateTime::now_utc()) {
+        (false, _) => None,
+        (true, false) => Some(format!("its certificate ends in {} days, on {}: {next}", days_left(end), end.date())),
+        (true, true) => Some(format!("its certificate has ended, on {}: {next}", end.date())),
+    }
+}
+
+fn ends_soon(end: OffsetDateTime) -> bool {
+    end - OffsetDateTime::now_utc() < SOON
+}
+
+fn days_left(end: OffsetDateTime) -> i64 {
+    (end - OffsetDateTime::now_utc()).whole_days()
 }
 
 /// Of an authority that has nothing else in its name.
@@ -189,10 +232,24 @@ fn new_key() -> Result<KeyPair, Failure> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(cannot)
 }
 
-fn read_key(dir: &Path) -> Result<KeyPair, Failure> {
-    let path = dir.join(CA_KEY);
-    let text = zeroize::Zeroizing::new(read_public(&path)?);
-    KeyPair::from_pem(&text).map_err(|error| at(&path, error))
+/// The authority in a directory, by its newest certificate and the key that must belong to that.
+fn issuer(dir: &Path, known: &[CertificateDer<'static>]) -> Result<Issuer<'static, KeyPair>, Failure> {
+    let (ca, path) = (dir.join(CA), dir.join(CA_KEY));
+    let newest = known.first().ok_or_else(|| at(&ca, "there is no certificate in it"))?;
+    let text = Zeroizing::new(read_public(&path)?);
+    let key = KeyPair::from_pem(&text).map_err(|error| at(&path, error))?;
+    let (_, read) = X509Certificate::from_der(newest).map_err(|error| at(&ca, error))?;
+    if read.public_key().raw != key.subject_public_key_info() {
+        let left = dir.join(CA_KEY.to_owned() + ".new");
+        let next = if left.exists() { format!("; put {} in its place", left.display()) } else { String::new() };
+        return Err(at(&path, format!("it does not belong to the first certificate of {}{next}", ca.display())));
+    }
+    Issuer::from_ca_cert_der(newest, key).map_err(|error| at(&ca, error))
+}
+
+fn read_authority(path: &Path) -> Result<String, Failure> {
+    let next = "give the directory that \"tidings tls ca\" has made";
+    fs::read_to_string(path).map_err(|error| Failure::usage(format!("{}: {error}; {next}", path.display())))
 }
 
 fn read_public(path: &Path) -> Result<String, Failure> {
@@ -208,21 +265,12 @@ fn certificates(path: &Path, text: &str) -> Result<Vec<CertificateDer<'static>>,
     }
 }
 
-/// Up to the end of the first certificate.
+/// Up to the end of the first certificate; and the line that says which cluster it is, wherever that stands.
 fn first_of(pem: &str) -> String {
     const END: &str = "-----END CERTIFICATE-----";
-    let first = pem.find(END).map_or(pem, |at| &pem[..at + END.len()]);
-    format!("{first}\n")
-}
-
-/// Whole or not at all.
-fn write_public(path: &Path, text: &str) -> Result<(), Failure> {
-    let beside = path.with_extension("new");
-    let write = || {
-        fs::write(&beside, text)?;
-        fs::rename(&beside, path)
-    };
-    write().map_err(|error| at(path, error))
+    let (first, rest) = pem.split_at(pem.find(END).map_or(pem.len(), |at| at + END.len()));
+    let said = rest.lines().filter(|line| line.trim_start().starts_with("cluster "));
+    [first].into_iter().chain(said).flat_map(|line| [line, "\n"]).collect()
 }
 
 fn told(files: &[std::path::PathBuf], output: Output) -> Result<(), Failure> {

@@ -76,7 +76,8 @@ pub struct NodeConfig {
     /// It takes part without carrying what others write: see [`Hello::is_leaf`](super::message::Hello::is_leaf). However small
     /// the cluster is, it keeps no more links than it should.
     pub leaf: bool,
-    /// In a large cluster one of the addresses that are never given up is tried once in this time.
+    /// In a large cluster one of the addresses that are never given up is tried once in this time; in any, those that lead to
+    /// the node itself.
     pub anchor_every: Duration,
     /// Who was dialled to be met and has not answered after this is not there.
     pub contact_timeout: Duration,

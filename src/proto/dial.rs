@@ -68,8 +68,11 @@ impl Target {
 
     fn dial(&mut self, now: Instant, config: &NodeConfig) {
         let fast = now.since(self.lost) < config.redial_fast_for;
-        let slower = (self.wait * 2).max(config.redial).min(config.redial_max);
-        self.wait = if fast { self.redial(config) } else { slower };
+        self.wait = match (self.own, fast) {
+            (true, _) => config.anchor_every,
+            (false, true) => self.redial(config),
+            (false, false) => (self.wait * 2).max(config.redial).min(config.redial_max),
+        };
         (self.next, self.dialed) = (now + self.wait, Some(now));
         self.tries = self.tries.saturating_add(1);
     }
@@ -149,14 +152,27 @@ impl DialTable {
     }
 
     /// Somebody answered at an address that was dialled.
-    pub(crate) fn on_answer(&mut self, address: &str, id: ReplicaId, own: bool) {
-        let Some(target) = self.targets.get_mut(address) else { return };
-        target.tries = 0;
-        let answer = (Some(id), own);
-        if (target.id, target.own) != answer {
-            (target.id, target.own) = answer;
-            self.version += 1;
+    pub(crate) fn on_answer(&mut self, address: &str, id: ReplicaId) {
+        self.answered(address, id, false);
+    }
+
+    /// This node itself answered there. It is not dialled before `again`; but then, as an address may come to lead elsewhere:
+    /// behind that of a balancer there is somebody else each time. Whether it is news.
+    pub(crate) fn on_own_answer(&mut self, address: &str, id: ReplicaId, again: Instant) -> bool {
+        let news = self.answered(address, id, true);
+        if let Some(target) = self.targets.get_mut(address) {
+            target.next = again;
         }
+        news
+    }
+
+    fn answered(&mut self, address: &str, id: ReplicaId, own: bool) -> bool {
+        let Some(target) = self.targets.get_mut(address) else { return false };
+        target.tries = 0;
+        let news = (target.id, target.own) != (Some(id), own);
+        (target.id, target.own) = (Some(id), own);
+        self.version += u64::from(news);
+        news
     }
 
     /// The link to a peer is lost, which it or we had `dialed`: its addresses are tried anew, soon.
@@ -167,7 +183,7 @@ impl DialTable {
         }
     }
 
-    /// The addresses to dial now: not our own, and with nobody linked who answered there. Each attempt is a new one: an
+    /// The addresses to dial now: those with nobody linked who answered there. Each attempt is a new one: an
     /// old one may still run, but waits longer and longer between its own retransmissions. No more than `at_once` are
     /// under way, one after the other: a node that returns to many would else be busy with handshakes until none is done in time.
     pub(crate) fn due(
@@ -178,7 +194,7 @@ impl DialTable {
         rng: &mut impl Rng,
         linked: impl Fn(ReplicaId) -> bool,
     ) -> Vec<String> {
-        let wanted = |target: &Target| !target.own && !target.id.is_some_and(&linked);
+        let wanted = |target: &Target| !target.id.is_some_and(&linked);
         let (mut due, others): (Vec<_>, Vec<_>) =
             self.targets.iter_mut().filter(|(_, target)| wanted(target)).partition(|(_, target)| target.next <= now);
         let mut ends: Vec<Instant> = others.iter().filter_map(|(_, target)| target.under_way(now, config)).collect();
@@ -198,13 +214,21 @@ impl DialTable {
     /// Those at addresses where nobody has answered the last so many attempts.
     pub(crate) fn unreachable(&self, addresses: &[String]) -> Vec<ReplicaId> {
         let targets = addresses.iter().filter_map(|address| self.targets.get(address));
-        targets.filter(|target| target.tries == UNREACHABLE_TRIES).filter_map(|target| target.id).collect()
+        targets
+            .filter(|target| !target.own && target.tries == UNREACHABLE_TRIES)
+            .filter_map(|target| target.id)
+            .collect()
     }
 
     /// All addresses but the own ones, and who has answered there.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, Option<ReplicaId>)> {
         let others = self.targets.iter().filter(|(_, target)| !target.own);
         others.map(|(address, target)| (address.as_str(), target.id))
+    }
+
+    /// Whether there is nobody to dial but this node itself, as far as is known.
+    pub(crate) fn are_own(&self) -> bool {
+        self.targets.values().all(|target| target.own)
     }
 
     /// Those that were not given.
@@ -250,7 +274,7 @@ impl DialTable {
 
     /// When the next is due.
     pub(crate) fn next(&self, linked: impl Fn(ReplicaId) -> bool) -> Option<Instant> {
-        let waiting = self.targets.values().filter(|target| !target.own && !target.id.is_some_and(&linked));
+        let waiting = self.targets.values().filter(|target| !target.id.is_some_and(&linked));
         waiting.map(|target| target.next).min()
     }
 

@@ -27,6 +27,9 @@ pub const DUPLICATE: &str = "there is another link between the two";
 /// Why a link is closed that was only to meet: no fault either.
 pub const PASSED: &str = "nothing is left to say, and the link was not to stay";
 
+/// Why a link is closed whose other end is at this node too: no fault either.
+pub const ITSELF: &str = "that is this node itself";
+
 /// Why a link is closed whose peer has not proved itself anew.
 pub const RETIRED: &str = "the secret or authority that it was made with is not accepted any more";
 

@@ -320,6 +320,7 @@ impl Node {
         self.load_members();
         self.take_up_broadcasts();
         self.write_own_record();
+        self.remember_while_rotating();
         self.learn_addresses();
         self.settle();
         self

@@ -17,11 +17,11 @@ use super::net::{
 use super::storage::{Done, Job, Keeper, StorageError, StorageProblem};
 use crate::Error;
 use crate::proto::KeyId;
-use crate::proto::link::{CLONED, DUPLICATE, LinkId, PASSED, RETIRED};
+use crate::proto::link::{CLONED, DUPLICATE, ITSELF, LinkId, PASSED, RETIRED};
 use crate::proto::node::{Input, Node, Output};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +49,8 @@ pub(crate) struct Shared {
     pub(crate) clock: SystemClock,
     pub(crate) disk: Option<Disk>,
     meters: Mutex<Meters>,
+    /// When what the node presents ends, if it does.
+    expires: Mutex<Option<SystemTime>>,
     pub(crate) open: Open,
 }
 
@@ -70,6 +72,10 @@ impl Shared {
     /// What the shell counts. Nobody holds it for longer than a count or a copy.
     pub(crate) fn meters(&self) -> MutexGuard<'_, Meters> {
         self.meters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        *self.expires.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -133,9 +139,9 @@ pub(crate) fn spawn(
         None => (None, None, None),
     };
     let hearing = (!node.config().link_settle.is_zero()).then(|| (Hearing::default(), tokio::time::Instant::now()));
-    let meter = endpoint.meter();
+    let (meter, expires) = (endpoint.meter(), Mutex::new(endpoint.expires()));
     let (node, links, meters, open) = (RwLock::new(node), Mutex::default(), Mutex::default(), Open::default());
-    let shared = Arc::new(Shared { node, links, meter, clock, disk, meters, open });
+    let shared = Arc::new(Shared { node, links, meter, clock, disk, meters, expires, open });
     let (attempt_sender, attempts) = mpsc::channel(EVENTS_MAX);
     let (event_sender, events) = mpsc::channel(EVENTS_MAX);
     let driver = Driver {
@@ -246,6 +252,7 @@ impl Driver {
         for command in &*commands {
             if let Command::Rekey { identity, .. } = command {
                 self.endpoint.set_identity(identity);
+                *self.shared.expires.lock().unwrap_or_else(PoisonError::into_inner) = identity.expires();
             }
         }
         let (commands, fault) = (std::mem::take(commands), self.fault.as_ref().map(|fault| fault.0.clone()));
@@ -454,7 +461,7 @@ impl Driver {
 
     /// Once for each address and reason: a peer that stays away is tried for ever.
     fn report_failure(&mut self, address: String, error: String) {
-        let no_fault = [DUPLICATE, PASSED].iter().any(|reason| error.contains(reason));
+        let no_fault = [DUPLICATE, PASSED, ITSELF].iter().any(|reason| error.contains(reason));
         if no_fault || self.failures.get(&address) == Some(&error) {
             debug!(address, error, "no link");
             return;

@@ -13,6 +13,7 @@ use crate::runtime::net::{Keys, LinkStats, Volume};
 use crate::status::{AuditStatus, BytesStatus, ContextStatus, DotsStatus, LinkStatus, Status, StorageStatus};
 use crate::types::{LinkMode, Member, Peer, PeerState, ViewedPeer};
 use std::net::SocketAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 impl Store {
     /// This node's replica. Costs nothing.
@@ -110,7 +111,8 @@ impl Store {
 
     /// Other keys from now on: secrets while they are being rotated, or a renewed certificate. Links stay up, whatever key they
     /// were made with, as long as that is accepted; those whose key is not any more are made anew, without a gap where the
-    /// peer has a key that is.
+    /// peer has a key that is. Makes a certificate for each secret: milliseconds. Waits for the disk as
+    /// [`add_peer`](Self::add_peer) does, and is as safe to drop.
     ///
     /// # Errors
     ///
@@ -133,6 +135,7 @@ impl Store {
             id: map.id().to_string(),
             name: node.config().name.clone(),
             cluster: format!("{:032x}", u128::from_be_bytes(node.config().cluster)),
+            certificate_expires: self.0.shared.expires().map(unix_ms),
             keys: counts.keys as u64,
             tombstones: counts.tombstones as u64,
             siblings: counts.siblings as u64,
@@ -197,6 +200,10 @@ impl Store {
         let node = self.0.shared.node();
         if node.is_synced_once() { Ok(()) } else { Err("no sync with any of the addresses to join yet".to_owned()) }
     }
+}
+
+fn unix_ms(moment: SystemTime) -> u64 {
+    millis(moment.duration_since(UNIX_EPOCH).unwrap_or_default())
 }
 
 /// By purpose: what the node knows of its frames, and all else that went over the wire.

@@ -7,7 +7,7 @@ use crate::proto::meters::{Course, Meters};
 use crate::proto::node::{Node, UnderWay};
 use crate::runtime::meters::Meters as ShellMeters;
 use crate::status::BytesStatus;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Microseconds in a second.
 const MICROS: f64 = 1e6;
@@ -29,6 +29,14 @@ impl Store {
         let uptime = Duration::from_micros(shared.clock.now().instant.as_micros());
         text.gauge("tidings_build_info", "The release, as a label.").with(&[("version", env!("CARGO_PKG_VERSION"))], 1);
         text.gauge("tidings_uptime_seconds", "Since the node began.").is(uptime.as_secs_f64());
+        if let Some(end) = shared.expires() {
+            let since = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            text.gauge(
+                "tidings_certificate_expiry_timestamp_seconds",
+                "When the node's certificate ends, in Unix time. None with a secret.",
+            )
+            .is(since.as_secs());
+        }
         {
             let node = shared.node();
             tell_state(text, &node);

@@ -1,6 +1,6 @@
 //! The life of a node as a process. Not responsible for its settings.
 
-use crate::common::{Node, Process, announced, code, run, stderr, stdout};
+use crate::common::{Node, Process, announced, code, command, eventually, run, stderr, stdout};
 use std::process::{Command, Stdio};
 
 #[test]
@@ -38,4 +38,42 @@ fn signals_end_a_node_in_order() {
         node.process.signal(signal);
         assert_eq!(node.process.wait().code(), Some(0), "{signal}");
     }
+}
+
+/// Of a node that follows files it is the word to read them again, also before it has come to that: it ended the process.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_hangup_is_no_end_of_a_node_that_is_still_starting() {
+    use std::fs::{self, File, OpenOptions};
+    use std::io::Write as _;
+    use std::os::unix::fs::OpenOptionsExt;
+    const O_NONBLOCK: i32 = 0o4000;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    // It reads the format of its directory, and waits for it.
+    fs::create_dir(path("data")).expect("made");
+    assert!(Command::new("mkfifo").arg(path("data/format")).status().expect("mkfifo runs").success());
+    let mut command = command(directory.path());
+    command.args(["--data-dir", "data"]).env("TIDINGS_SECRET", "ab".repeat(32));
+    command.args(["--http-token-file", "token"]).stderr(File::create(path("stderr")).expect("a file"));
+    fs::write(path("token"), "t").expect("written");
+    let mut node = Process::start(&mut command);
+    let mut format = None;
+    eventually("it reads the format", || {
+        format = OpenOptions::new().write(true).custom_flags(O_NONBLOCK).open(path("data/format")).ok();
+        format.is_some()
+    });
+    node.signal("HUP");
+    drop(format.expect("it is open").write_all(b"tidings 999 fjall state-1"));
+    let (status, said) = (node.wait(), fs::read_to_string(path("stderr")).expect("UTF-8"));
+    assert!(status.code() == Some(1) && said.contains("999"), "{status}: {said}");
+}
+
+#[cfg(unix)]
+#[test]
+fn what_a_node_keeps_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let node = Node::start_with(&["--data-dir", "data"], &[]);
+    let mode = std::fs::metadata(node.path("data")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }

@@ -184,3 +184,20 @@ fn the_token_of_clients_is_read_again_too() {
     eventually("the new one opens", || status("new") == 200);
     assert_eq!(status("old"), 401);
 }
+
+/// A node may run as another user than the operator, and its group reads the file: as a new file of the operator's it was lost
+/// to the node.
+#[cfg(unix)]
+#[test]
+fn a_rotated_file_stays_readable_for_who_could_read_it() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let files = Files::new();
+    let path = files.path("operator");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
+    // Only root can give a file away.
+    drop(chown(&path, Some(65_532), Some(65_532)));
+    let told = || fs::metadata(&path).map(|m| (m.uid(), m.gid(), m.mode() & 0o777)).expect("it is there");
+    let before = told();
+    assert_eq!(code(&files.rotate(&[])), 0);
+    assert_eq!(told(), before);
+}

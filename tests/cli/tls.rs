@@ -116,6 +116,31 @@ fn a_cluster_of_ones_own_authority_and_its_renewal_with_a_node_away() {
     eventually("writes go on", || a.get("/v1/kv/kettle").body == b"off");
 }
 
+#[test]
+fn a_certificate_that_ends_soon_is_warned_of_until_it_is_renewed() {
+    let ours = Authority::new();
+    let issue = |days: &str| {
+        ours.tls(&["node", "--ca", &ours.path("ca"), "--name", "a", "--days", days, &ours.path("a")]);
+    };
+    issue("10");
+    let a = ours.start("a", &[]);
+    let b = ours.node("b", &[&a]);
+    let soon = "its certificate ends in 9 days, on ";
+    eventually("the log says so", || log_of(&a).contains(soon));
+    let shown = stdout(&run(["tls", "show", &ours.path("a/node.pem")]));
+    assert!(shown.contains("(9 days left: RENEW IT)"), "{shown}");
+    let doctor = || stdout(&run(["doctor", "--http", &a.http, "--http", &b.http]));
+    assert!(doctor().contains(&format!("a: {soon}")) && !doctor().contains("b: "), "{}", doctor());
+    let end = |node: &Node| node.get("/v1/status").json()["certificate_expires"].as_u64().expect("a moment");
+    let first = end(&a);
+    assert!(end(&b) > first);
+    issue("365");
+    a.process.signal("HUP");
+    eventually("it is renewed", || end(&a) > first);
+    assert!(!doctor().contains("its certificate"), "{}", doctor());
+    assert!(!log_of(&b).contains("its certificate"), "it is told only where there is something to do");
+}
+
 /// wrong_cluster, with authorities: staging's at production's address, and a secret's.
 #[test]
 fn wrong_cluster_of_another_authority() {
@@ -199,4 +224,57 @@ fn an_authority_is_not_made_over_another() {
             assert_eq!(mode & 0o777, 0o600, "{key}");
         }
     }
+}
+
+/// The certificates of an authority's directory, as text.
+fn ca_of(ours: &Authority) -> String {
+    fs::read_to_string(ours.path("ca/ca.pem")).expect("UTF-8")
+}
+
+/// It was lost with the old certificate, and no node took the new file.
+#[test]
+fn the_line_that_says_which_cluster_it_is_outlives_the_old_certificate() {
+    let line = format!("cluster {}\n", "0f".repeat(16));
+    for before in [true, false] {
+        let ours = Authority::new();
+        let pem = ca_of(&ours);
+        let said = if before { [line.as_str(), &pem] } else { [&pem, line.as_str()] };
+        fs::write(ours.path("ca/ca.pem"), said.concat()).expect("written");
+        ours.tls(&["rotate", &ours.path("ca")]);
+        ours.tls(&["rotate", &ours.path("ca"), "--finish"]);
+        let left = ca_of(&ours);
+        assert_eq!((left.matches(&line).count(), left.matches("BEGIN").count()), (1, 1), "{left}");
+        let node = ours.node("a", &[]);
+        assert_eq!(node.get("/v1/status").json()["cluster"], "0f".repeat(16));
+    }
+}
+
+/// The new certificate stood in the file already, and its key was nowhere.
+#[test]
+fn an_authority_whose_new_key_cannot_be_written_stays_as_it_was() {
+    let ours = Authority::new();
+    let before = ca_of(&ours);
+    fs::create_dir(ours.path("ca/ca.key.new")).expect("made");
+    let failed = run(["tls", "rotate", &ours.path("ca")]);
+    assert!(code(&failed) == 1 && stderr(&failed).contains("ca.key"), "{}", stderr(&failed));
+    assert_eq!(ca_of(&ours), before);
+    fs::remove_dir(ours.path("ca/ca.key.new")).expect("it is there");
+    ours.tls(&["rotate", &ours.path("ca")]);
+}
+
+/// It issued certificates that no node accepts.
+#[test]
+fn a_key_that_is_not_the_authoritys_issues_nothing_and_ends_no_rotation() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let ca = ours.path("ca");
+    ours.tls(&["rotate", &ca]);
+    let before = ca_of(&ours);
+    fs::copy(theirs.path("ca/ca.key"), ours.path("ca/ca.key")).expect("copied");
+    for args in [&["node", "--ca", &ca, "--name", "a", &ours.path("a")][..], &["rotate", &ca, "--finish"]] {
+        let refused = run(["tls"].iter().chain(args));
+        let said = stderr(&refused);
+        assert!(code(&refused) == 1 && said.contains("ca.key: it does not belong to the first certificate"), "{said}");
+    }
+    assert_eq!(ca_of(&ours), before);
+    assert!(!PathBuf::from(ours.path("a")).exists());
 }

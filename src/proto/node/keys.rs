@@ -99,8 +99,9 @@ impl Node {
         self.config.keys.len() > 1 && self.config.keys.first().is_some_and(|new| !keys.contains(new))
     }
 
-    /// Members that are down are forgotten after a while, but not while a key is being replaced that they lack.
-    fn remember_while_rotating(&mut self) {
+    /// Members that are down are forgotten after a while, but not while a key is being replaced that they lack. A start may be a
+    /// step of that as well: where the keys are in the environment it is the only one.
+    pub(super) fn remember_while_rotating(&mut self) {
         let down = self.members.iter().filter(|(_, record)| record.state == MemberState::Down);
         let wrong = |(id, record): &(ReplicaId, &membership::Record)| {
             self.members.expires(*id) == self.is_awaited(&record.keys)
@@ -117,5 +118,61 @@ impl Node {
             MemberState::Left => false,
         };
         (!is_kept).then(|| self.now.wall_ms.saturating_add(self.config.forget_member_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::Clock;
+    use crate::proto::config::NodeConfig;
+    use crate::proto::durable::{Identity, Kept, Loader};
+    use std::collections::BTreeMap;
+
+    const OWN: ReplicaId = ReplicaId::from_bytes([1; 16]);
+    const AWAY: ReplicaId = ReplicaId::from_bytes([2; 16]);
+
+    fn at(ms: u64) -> Now {
+        Now { instant: Instant::from_micros(ms * 1_000), wall_ms: 1_700_000_000_000 + ms }
+    }
+
+    fn keys<const N: usize>(names: [u8; N]) -> Vec<KeyId> {
+        names.map(|name| KeyId::of_hash(&[name; 16])).to_vec()
+    }
+
+    /// A node that starts with these keys, and with what is on its disk.
+    fn started(kept: Kept, keys: Vec<KeyId>, ms: u64) -> Node {
+        let config = NodeConfig { cluster: [7; 16], keys, ..NodeConfig::new(OWN) };
+        Node::kept(config, kept, at(ms))
+    }
+
+    /// What the node has written since the last time goes to its disk, and is read from there.
+    fn kept(node: &mut Node, disk: &mut BTreeMap<Vec<u8>, Vec<u8>>, ms: u64) -> Kept {
+        let batch = node.begin_commit().expect("there is something to write");
+        for (key, value) in batch.iter() {
+            match value {
+                Some(value) => _ = disk.insert(key.to_vec(), value.to_vec()),
+                None => _ = disk.remove(key),
+            }
+        }
+        node.end_commit(at(ms));
+        let mut loader = Loader::new(Clock::DRIFT_MS);
+        disk.iter().try_for_each(|(key, value)| loader.record(key, value)).expect("what a node has written");
+        loader.finish().expect("what a node has written")
+    }
+
+    /// Where the keys are in the environment, each step is a restart, and nobody was forgotten ever again.
+    #[test]
+    fn who_is_awaited_in_a_rotation_by_restarts_is_forgotten_after_it() {
+        let (identity, mut disk) = (Identity { replica: OWN, cluster: [7; 16] }, BTreeMap::new());
+        let mut node = started(Kept::nothing(identity, Clock::DRIFT_MS), keys([1]), 0);
+        let own = node.members.get(OWN).expect("it has written it").clone();
+        let record = membership::Record { state: MemberState::Down, ..own };
+        node.write_record(AWAY, &record);
+        assert!(node.members.expires(AWAY));
+        let mut node = started(kept(&mut node, &mut disk, 1), keys([2, 1]), 2);
+        assert!(!node.members.expires(AWAY), "it lacks the new one, and the old one is to be dropped");
+        let node = started(kept(&mut node, &mut disk, 3), keys([2]), 4);
+        assert!(node.members.expires(AWAY));
     }
 }

@@ -6,7 +6,7 @@ use super::spread::CONTROL_IN_FLIGHT_MAX;
 use super::{Node, PeerInfo};
 use crate::crdt::{CausalContext, Delta, ReplicaId};
 use crate::proto::codec;
-use crate::proto::link::{CLONED, CONTROL, DUPLICATE, Introduced, Link, LinkId, Role};
+use crate::proto::link::{CLONED, CONTROL, DUPLICATE, ITSELF, Introduced, Link, LinkId, Role};
 use crate::proto::membership::MemberState;
 use crate::proto::membership::active::MESH_MAX;
 use crate::proto::message::{Ask, Digest, FEATURE_LEAF, Hello, Message};
@@ -28,8 +28,9 @@ type Broken = String;
 impl Node {
     pub(super) fn on_connected(&mut self, link: LinkId, mut state: Link) {
         let (dialed, identity) = (state.dialed, state.identity);
-        if let Some(id) = identity.filter(|_| dialed) {
-            self.dials.on_answer(&state.address, id, false);
+        // The own id may be this node itself, or another process with it: the hello says which.
+        if let Some(id) = identity.filter(|id| dialed && *id != self.map.id()) {
+            self.dials.on_answer(&state.address, id);
         }
         // Before a hello, so that the peer does not count the link as one that was up and is lost, at each attempt.
         let barred = self.dials.is_barred(&state.address, identity) && !self.lets_in(&state.address, dialed);
@@ -154,12 +155,15 @@ impl Node {
         if let Some(identity) = identity.filter(|identity| *identity != hello.replica) {
             return Err(format!("it says it is {}, and its certificate says {identity}", hello.replica));
         }
-        let own = hello.replica == self.map.id();
-        if dialed {
-            self.dials.on_answer(&address, hello.replica, own && hello.boot == self.config.boot);
+        if hello.replica == self.map.id() && hello.boot == self.config.boot {
+            self.on_itself(link, dialed, &address);
+            return Ok(());
         }
-        if own {
-            return self.on_own_id(link, &hello);
+        if dialed {
+            self.dials.on_answer(&address, hello.replica);
+        }
+        if hello.replica == self.map.id() {
+            return Err(on_clone(&hello));
         }
         if self.dials.is_barred(&hello.address, Some(hello.replica)) && !self.lets_in(&address, dialed) {
             self.close_link(link, REMOVED.to_owned());
@@ -196,15 +200,17 @@ impl Node {
         Ok(())
     }
 
-    /// Ourselves under another address, which is no matter; or another process with our replica id, which is one.
-    fn on_own_id(&mut self, link: LinkId, hello: &Hello) -> Result<(), Broken> {
-        if hello.boot == self.config.boot {
-            self.close_link(link, "that is this node itself".to_owned());
-            return Ok(());
+    /// This node under another address. The end that has dialled closes the link: before it has heard this, it would dial again.
+    fn on_itself(&mut self, link: LinkId, dialed: bool, address: &str) {
+        if !dialed {
+            return;
         }
-        error!(replica = %hello.replica, address = hello.address, "another process runs with this node's replica id: \
-            a copied data directory must not be started twice");
-        Err(format!("another process runs with the replica id {}", hello.replica))
+        let (own, again) = (self.map.id(), self.now.instant + self.config.anchor_every);
+        if self.dials.on_own_answer(address, own, again) {
+            info!(address, "an address to dial leads to this node itself");
+        }
+        self.close_link(link, ITSELF.to_owned());
+        self.synced_once |= !self.config.joins_names && self.dials.are_own();
     }
 
     /// Whether several processes run with the peer's id. All links with it are closed then: a peer that took writes from
@@ -444,8 +450,9 @@ impl Node {
             }
         }
         self.learn_addresses();
-        // What is behind the names is known, and it is nobody else.
-        self.synced_once |= self.dials.targets.values().all(|target| target.own);
+        // What is behind the names is known; perhaps it is nobody else.
+        self.config.joins_names = false;
+        self.synced_once |= self.dials.are_own();
         self.on_time();
         self.settle();
     }
@@ -492,6 +499,13 @@ impl Node {
     }
 }
 
+/// Another process with our replica id.
+fn on_clone(hello: &Hello) -> Broken {
+    error!(replica = %hello.replica, address = hello.address, "another process runs with this node's replica id: \
+        a copied data directory must not be started twice");
+    format!("another process runs with the replica id {}", hello.replica)
+}
+
 /// The peer has proved itself with a key of ours all the same.
 fn of_another_cluster(own: &[u8; 16]) -> String {
     let own = u128::from_be_bytes(*own);
@@ -499,4 +513,99 @@ fn of_another_cluster(own: &[u8; 16]) -> String {
         "it is of another cluster, though it holds a key of ours: beside a secret or authority that has replaced another \
          there has to be the line \"cluster {own:032x}\""
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proto::KeyId;
+    use crate::proto::config::NodeConfig;
+    use crate::proto::node::{Input, Output};
+    use crate::proto::time::{Instant, Now};
+    use std::collections::VecDeque;
+
+    const SECOND_US: u64 = 1_000_000;
+
+    /// A node that joins itself, at an address that it does not know as its own; and both ends of each link.
+    struct Mirror {
+        node: Node,
+        links: u64,
+        dials: u32,
+        due: VecDeque<(LinkId, Input)>,
+    }
+
+    impl Mirror {
+        fn new() -> Self {
+            let config = NodeConfig {
+                address: "10.0.0.1:7400".to_owned(),
+                join: vec!["192.0.2.1:7400".to_owned()],
+                anchor_every: Duration::from_secs(30),
+                ..NodeConfig::new(ReplicaId::from(1))
+            };
+            Self { node: Node::new(config, at(0)), links: 0, dials: 0, due: VecDeque::new() }
+        }
+
+        fn run_until(&mut self, seconds: u64) {
+            while let Some(due) = self.node.next_timeout().filter(|due| due.as_micros() <= seconds * SECOND_US) {
+                let now = at(due.as_micros());
+                self.node.handle(now, Input::Timeout);
+                self.perform();
+                while let Some((_, input)) = self.due.pop_front() {
+                    self.node.handle(now, input);
+                    self.perform();
+                }
+            }
+        }
+
+        fn perform(&mut self) {
+            while let Some(output) = self.node.poll_output() {
+                match output {
+                    Output::Dial { address } => self.dial(address),
+                    Output::Send { link, channel, frame } => {
+                        self.due.push_back((link, Input::Sent { link, channel }));
+                        let link = other(link);
+                        self.due.push_back((link, Input::Frame { link, channel, frame }));
+                    }
+                    // What is under way is lost with it.
+                    Output::Close { link, .. } => {
+                        let ends = [link, other(link)];
+                        self.due.retain(|(link, _)| !ends.contains(link));
+                        self.due.extend(ends.map(|link| (link, Input::Disconnected { link })));
+                    }
+                    Output::Finish { .. } | Output::Reset { .. } => {}
+                }
+            }
+        }
+
+        fn dial(&mut self, address: String) {
+            self.dials += 1;
+            let (link, identity, key) = (LinkId(self.links), Some(self.node.map().id()), KeyId::default());
+            self.links += 2;
+            let dialed = Input::Connected { link, address, dialed: true, identity, key };
+            self.due.push_back((link, dialed));
+            let (link, address) = (other(link), "192.0.2.1:50000".to_owned());
+            self.due.push_back((link, Input::Connected { link, address, dialed: false, identity, key }));
+        }
+    }
+
+    fn other(link: LinkId) -> LinkId {
+        LinkId(link.0 ^ 1)
+    }
+
+    fn at(micros: u64) -> Now {
+        Now { instant: Instant::from_micros(micros), wall_ms: 1_700_000_000_000 + micros / 1_000 }
+    }
+
+    /// The end that had not dialled was the first to see it, and closed the link: the other dialled again and again.
+    #[test]
+    fn a_node_that_joins_itself_is_told_so_by_one_attempt_and_tries_again_as_seldom_as_anchors() {
+        let mut mirror = Mirror::new();
+        assert!(!mirror.node.is_synced_once());
+        mirror.run_until(29);
+        assert_eq!((mirror.dials, mirror.node.peers().len()), (1, 0));
+        assert!(mirror.node.is_synced_once(), "there is nobody else");
+        mirror.run_until(30 * 20 + 1);
+        assert_eq!(mirror.dials, 21);
+        assert!(mirror.node.links.is_empty());
+    }
 }

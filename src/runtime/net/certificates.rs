@@ -17,6 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, TrustAnchor, UnixTime};
 use rustls::sign::CertifiedKey;
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use webpki::KeyUsage;
 
@@ -37,6 +38,7 @@ pub struct Certificates {
     certified: Arc<CertifiedKey>,
     /// The only one that it is for, if it says so.
     replica: Option<ReplicaId>,
+    expires: Option<SystemTime>,
 }
 
 impl Certificates {
@@ -53,11 +55,12 @@ impl Certificates {
         let chain = read_certificates(CERT, certificate)?;
         let certified = Arc::new(certified(chain, key)?);
         let (own, replica) = check(&certified.cert, &anchors)?;
+        let expires = end_of(&certified.cert, &anchors);
         let cluster = cluster_id(authorities, &anchors)?;
         let position = anchors.iter().position(|(_, key)| *key == own).unwrap_or_default();
         let first = anchors.remove(position);
         anchors.insert(0, first);
-        Ok(Self { cluster, anchors, certified, replica })
+        Ok(Self { cluster, anchors, certified, replica, expires })
     }
 
     /// The id of the cluster that they are of.
@@ -73,6 +76,11 @@ impl Certificates {
     /// The only replica that the certificate is for, if it has such a name.
     pub const fn replica(&self) -> Option<ReplicaId> {
         self.replica
+    }
+
+    /// When the own certificate ends; links that stand then go on, and there are no new ones.
+    pub const fn expires(&self) -> Option<SystemTime> {
+        self.expires
     }
 
     pub(super) fn credentials(&self) -> (Trust, Presented) {
@@ -145,6 +153,17 @@ fn check(
         [] => Ok((key, None)),
         [replica] => Ok((key, Some(replica))),
         _ => Err(Error::config(CERT, "it has the names of several replicas; a node is one of them")),
+    }
+}
+
+/// When a certificate ends: what is said of it at the end of time.
+fn end_of(chain: &[CertificateDer<'_>], anchors: &[(TrustAnchor<'static>, KeyId)]) -> Option<SystemTime> {
+    let end_of_time = UnixTime::since_unix_epoch(Duration::from_secs(i64::MAX.unsigned_abs()));
+    match Trust::in_authorities(anchors.to_vec()).key_of_at(chain, KeyUsage::client_auth(), end_of_time) {
+        Err(webpki::Error::CertExpired { not_after, .. }) => {
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(not_after.as_secs()))
+        }
+        _ => None,
     }
 }
 
@@ -239,6 +258,16 @@ mod tests {
         assert_eq!(one.replica(), Some(ReplicaId::from(1)));
         let ca = refusal(|c| c.is_ca = IsCa::Ca(BasicConstraints::Unconstrained));
         assert!(ca.contains("the certificate of an authority"), "{ca}");
+    }
+
+    #[test]
+    fn its_end_is_known() {
+        for renewed in [false, true] {
+            let [ca, cert, key] = made("an authority", |c| c.not_after = date_time_ymd(2100, 1, 1));
+            let before = if renewed { made("an authority", |_| {})[0].clone() } else { String::new() };
+            let read = read([before + &ca, cert, key]).expect("in order");
+            assert_eq!(read.expires(), Some(SystemTime::UNIX_EPOCH + Duration::from_secs(4_102_444_800)));
+        }
     }
 
     #[test]

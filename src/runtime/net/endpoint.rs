@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
@@ -110,6 +110,11 @@ impl Endpoint {
 
     fn identity(&self) -> Identity {
         self.identity.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// When what it presents ends, if it does.
+    pub fn expires(&self) -> Option<SystemTime> {
+        self.identity().expires()
     }
 
     /// What passes its socket.

@@ -2,6 +2,7 @@
 
 use super::{Certificates, Secret, Secrets};
 use crate::proto::KeyId;
+use std::time::SystemTime;
 
 /// The keys of a node: secrets that its cluster shares, or a certificate of the users' own authority.
 #[derive(Clone, Debug)]
@@ -26,6 +27,14 @@ impl Keys {
         match self {
             Self::Secrets(secrets) => secrets.key_ids(),
             Self::Certificates(certificates) => certificates.key_ids(),
+        }
+    }
+
+    /// When they end, if they do: a certificate does.
+    pub fn expires(&self) -> Option<SystemTime> {
+        match self {
+            Self::Secrets(_) => None,
+            Self::Certificates(certificates) => certificates.expires(),
         }
     }
 

@@ -21,6 +21,7 @@ use rustls::version::TLS13;
 use rustls::{DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme};
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The protocol and its version, as TLS negotiates it: another version fails the handshake.
 pub const ALPN: &[u8] = b"tidings/1";
@@ -30,6 +31,7 @@ pub const ALPN: &[u8] = b"tidings/1";
 pub struct Identity {
     replica: ReplicaId,
     keys: Vec<KeyId>,
+    expires: Option<SystemTime>,
     reset: ResetKey,
     trust: Arc<Trust>,
     client: Arc<QuicClientConfig>,
@@ -64,6 +66,7 @@ impl Identity {
         Ok(Self {
             replica,
             keys: keys.key_ids(),
+            expires: keys.expires(),
             reset: ResetKey::random(&mut rand::rng()),
             trust: Arc::new(trust),
             client: Arc::new(client_config(Arc::clone(&roots), Some(&presented), ALPN)?.try_into()?),
@@ -85,6 +88,11 @@ impl Identity {
     /// The names of its keys: what it presents first, then what it accepts too.
     pub fn key_ids(&self) -> &[KeyId] {
         &self.keys
+    }
+
+    /// When it ends, if it does.
+    pub const fn expires(&self) -> Option<SystemTime> {
+        self.expires
     }
 
     /// Whom a connection leads to.

@@ -53,10 +53,19 @@ impl Trust {
 
     /// The name of the authority that a chain of certificates ends at.
     pub(super) fn key_of(&self, chain: &[CertificateDer<'_>], role: KeyUsage) -> Result<KeyId, webpki::Error> {
+        self.key_of_at(chain, role, UnixTime::now())
+    }
+
+    /// As it would be said then.
+    pub(super) fn key_of_at(
+        &self,
+        chain: &[CertificateDer<'_>],
+        role: KeyUsage,
+        now: UnixTime,
+    ) -> Result<KeyId, webpki::Error> {
         let [leaf, between @ ..] = chain else { return Err(webpki::Error::UnknownIssuer) };
         let leaf = EndEntityCert::try_from(leaf)?;
         let algorithms = ring::default_provider().signature_verification_algorithms.all;
-        let now = UnixTime::now();
         let mut refused = webpki::Error::UnknownIssuer;
         for (anchor, key) in &self.anchors {
             let anchor = std::slice::from_ref(anchor);

@@ -56,7 +56,7 @@ pub(crate) struct Opened {
 impl Directory {
     /// Opens a directory and reads its state; begins a new one, of this identity, if there is none.
     pub(crate) fn open(path: &Path, fresh: Identity, drift_ms: u64, progress: Progress<'_>) -> Result<Opened, Error> {
-        fs::create_dir_all(path).map_err(|source| io_error(path, source))?;
+        make(path).map_err(|source| io_error(path, source))?;
         let lock = lock(path)?;
         let engine = match read_format(path)? {
             Some(state) => {
@@ -138,7 +138,7 @@ impl Directory {
     pub(crate) fn begin_restore(path: &Path) -> Result<Self, Error> {
         check_vacant(path)?;
         let refuse = |source| io_error(path, source);
-        fs::create_dir_all(path).map_err(refuse)?;
+        make(path).map_err(refuse)?;
         let lock = lock(path)?;
         // Another restore may have come first.
         check_vacant(path)?;
@@ -275,6 +275,15 @@ fn lock(path: &Path) -> Result<File, Error> {
 }
 
 /// The name of the state's directory; `None` in a directory that holds no state yet.
+/// A directory for a state, if it is not there: whoever may read it may read all values, so it is its owner's.
+pub(crate) fn make(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}
+
 fn read_format(path: &Path) -> Result<Option<String>, Error> {
     let file = path.join(FORMAT_FILE);
     let text = match fs::read_to_string(&file) {

@@ -10,6 +10,8 @@ mod error;
 mod keeper;
 mod torn;
 
+#[cfg(feature = "cli")]
+pub(crate) use directory::make as make_directory;
 pub(crate) use directory::{Directory, Opened};
 pub use error::{StorageError, StorageProblem};
 pub(crate) use keeper::{Done, Job, Keeper};
