@@ -19,7 +19,7 @@ pub(super) const CONTROL_IN_FLIGHT_MAX: usize = 2;
 /// One late push in so many prunes its link: where several writers' messages meet on one cycle, each at another link, all of these
 /// would be pruned at once, and the cycle be torn. With each further late push in a row it is twice as likely: a link that is late
 /// for one writer only is of use to others, one that is always late to nobody.
-const PRUNE_SHARE: u32 = 8;
+const PRUNE_SHARE: u32 = 16;
 /// While something changes in a large cluster, sums are compared so many times more rarely.
 const BUSY_FACTOR: u32 = 10;
 
