@@ -274,7 +274,6 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// The name of the state's directory; `None` in a directory that holds no state yet.
 /// A directory for a state, if it is not there: whoever may read it may read all values, so it is its owner's.
 pub(crate) fn make(path: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
@@ -284,6 +283,7 @@ pub(crate) fn make(path: &Path) -> io::Result<()> {
     builder.create(path)
 }
 
+/// The name of the state's directory; `None` in a directory that holds no state yet.
 fn read_format(path: &Path) -> Result<Option<String>, Error> {
     let file = path.join(FORMAT_FILE);
     let text = match fs::read_to_string(&file) {
