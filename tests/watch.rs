@@ -8,7 +8,7 @@ use common::{Node, PATIENCE, Process, eventually, tidings};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -50,34 +50,29 @@ impl Watch {
     fn begun(http: &str, query: &str) -> Self {
         let mut watch = Self::at(http, query, None);
         while watch.cursor.is_empty() {
-            watch.line().expect("it begins with an id");
+            watch.block().expect("it begins with an id");
         }
         watch
     }
 
-    /// The next line, without what frames the chunks of the answer.
+    /// The next line, without what frames the chunks of the answer. One that is cut off is none.
     fn line(&mut self) -> Option<String> {
         loop {
             let mut line = Vec::new();
             let read = self.lines.read_until(b'\n', &mut line);
-            if !matches!(read, Ok(read) if read > 0) {
+            if read.is_err() || !line.ends_with(b"\n") {
                 return None;
             }
             let line = String::from_utf8(line).expect("UTF-8");
             // Lines of events end in \n, those of the framing in \r\n.
-            if line.ends_with("\r\n") {
-                continue;
+            if !line.ends_with("\r\n") {
+                return Some(line.trim_end_matches('\n').to_owned());
             }
-            let line = line.trim_end_matches('\n').to_owned();
-            if let Some(id) = line.strip_prefix("id: ") {
-                self.cursor = id.to_owned();
-            }
-            return Some(line);
         }
     }
 
-    /// The next event; `None` when the connection has ended.
-    fn next(&mut self) -> Option<Event> {
+    /// What stands before the next empty line. Only then its id counts: an event that is cut off is to be told again.
+    fn block(&mut self) -> Option<Event> {
         let mut event = Event { name: String::new(), data: Value::Null, id: None };
         loop {
             let line = self.line()?;
@@ -85,9 +80,21 @@ impl Watch {
                 Some(("event", name)) => event.name = name.to_owned(),
                 Some(("id", id)) => event.id = Some(id.to_owned()),
                 Some(("data", data)) => event.data = serde_json::from_str(data).expect("JSON"),
-                _ if line.is_empty() && event.data != Value::Null => return Some(event),
-                _ if line.is_empty() => event = Event { name: String::new(), data: Value::Null, id: None },
+                _ if line.is_empty() => {
+                    self.cursor = event.id.clone().unwrap_or_else(|| std::mem::take(&mut self.cursor));
+                    return Some(event);
+                }
                 _ => assert!(line.starts_with(':'), "{line:?}"),
+            }
+        }
+    }
+
+    /// The next event; `None` when the connection has ended.
+    fn next(&mut self) -> Option<Event> {
+        loop {
+            let event = self.block()?;
+            if event.data != Value::Null {
+                return Some(event);
             }
         }
     }
@@ -266,6 +273,8 @@ fn a_watcher_of_a_killed_node_goes_on_at_another_and_misses_nothing() {
     while let Some(event) = watch.next() {
         note(event);
     }
+    let so_far = told.len();
+    let mut note = |event: Event| *told.entry((event.key().to_owned(), event.name.clone())).or_default() += 1;
     let mut watch = Watch::at(&other.http, "?prefix=k", Some(&watch.cursor));
     let writer = writing.join().expect("it has written");
     writer.put("/v1/kv/k-end", "end");
@@ -283,7 +292,7 @@ fn a_watcher_of_a_killed_node_goes_on_at_another_and_misses_nothing() {
         // What was put and deleted while nobody was told may be known by its delete alone.
         let put = told.contains_key(&(key.clone(), "put".to_owned()));
         let deleted = told.contains_key(&(key.clone(), "delete".to_owned()));
-        assert_eq!(deleted, n % 4 == 1, "{key}");
+        assert_eq!(deleted, n % 4 == 1, "{key}; {so_far} were told before the kill");
         assert!(put || deleted, "{key}");
     }
     watched.process.wait();
@@ -477,6 +486,29 @@ fn the_command_prints_a_line_for_each_change_and_goes_on_after_a_restart() {
     assert_eq!(next(), "put a-after v");
     as_json.signal("INT");
     assert!(as_json.wait().success(), "an interrupted watch has done what it was asked");
+}
+
+/// A node that is killed may stop in the middle of one, behind its id.
+#[test]
+fn the_command_asks_again_for_a_change_that_was_cut_off() {
+    let node = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let http = format!("http://{}", node.local_addr().expect("bound"));
+    let mut watching = Process::start(tidings().args(["watch", "--http", &http]));
+    // Answers with this, closes, and tells what was asked for.
+    let serve = |events: &str| {
+        let (mut socket, _) = node.accept().expect("the command");
+        let mut request = BufReader::new(socket.try_clone().expect("a socket")).lines().map_while(Result::ok);
+        let asked = request.next().expect("a request");
+        request.find(String::is_empty).expect("the end of its head");
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n";
+        write!(socket, "{head}{events}").expect("sent");
+        asked
+    };
+    let put = |n: u32| format!("id: c{n}\nevent: put\ndata: {{\"key\":\"k{n}\",\"text\":\"v\"}}\n");
+    assert!(!serve(&format!("{}\n{}", put(1), put(2))).contains("c1"), "it begins");
+    let again = serve(&format!("{}\n", put(2)));
+    assert!(again.contains("after=c1 "), "{again}");
+    assert_eq!([watching.line(), watching.line()], ["put k1 v", "put k2 v"]);
 }
 
 #[test]

@@ -85,6 +85,7 @@ struct Watching {
 struct Event {
     name: String,
     data: String,
+    id: Option<String>,
 }
 
 /// How a connection ended.
@@ -176,8 +177,14 @@ impl Watching {
         match line.split_once(": ") {
             Some(("event", name)) => event.name = name.to_owned(),
             Some(("data", data)) => event.data = data.to_owned(),
-            Some(("id", id)) => self.cursor = Some(id.to_owned()),
-            _ if line.is_empty() && !event.data.is_empty() => return Ok(ControlFlow::Break(())),
+            Some(("id", id)) => event.id = Some(id.to_owned()),
+            // Not before: one that is cut off behind its id has to be told again.
+            _ if line.is_empty() => {
+                self.cursor = event.id.take().or_else(|| self.cursor.take());
+                if !event.data.is_empty() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
             _ => {}
         }
         Ok(ControlFlow::Continue(()))
