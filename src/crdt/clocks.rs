@@ -512,7 +512,17 @@ mod tests {
             let count = rng.random_range(0..1_000);
             let common: BTreeMap<_, _> = (0..count).map(|_| (id(&mut rng, alike), 1)).collect();
             let ours = Clocks::from_sorted(sorted(&common));
-            let mut theirs = if rng.random() { ours.clone() } else { Clocks::from_sorted(sorted(&common)) };
+            // The same replicas, shared or not; or as many of which one is another.
+            let mut theirs = match seed % 3 {
+                0 => ours.clone(),
+                1 => Clocks::from_sorted(sorted(&common)),
+                _ => {
+                    let mut other = common.clone();
+                    other.pop_first();
+                    other.insert(id(&mut rng, alike), 1);
+                    Clocks::from_sorted(sorted(&other))
+                }
+            };
             let changed = rng.random_range(0..20);
             (0..changed).for_each(|_| theirs.set(id(&mut rng, alike), 2));
             if rng.random() {
