@@ -1,62 +1,74 @@
-//! The clocks of a causal context, sorted by replica, in a tree that contexts share. Not responsible for what a clock
-//! means: `context` is.
+//! The clocks of a causal context, sorted by replica: a list that contexts share, and the few that are not as in it. Not
+//! responsible for what a clock means: `context` is.
 //!
 //! A context is mostly another one and a little more: a snapshot, what a peer is known to have, what was said last on a
-//! link. Among a thousand replicas each push would cost a dozen passes over all of them. So the clocks of many replicas are
-//! the leaves of a tree, by the first bits of their ids; copies share all of it until one of them changes a clock, which
-//! costs the way to it, and what is shared need not be compared. Ids are random, so leaves are of one size; where they are
-//! not, a leaf costs what a list costs.
+//! link. Among a thousand replicas each push would cost a dozen passes over all of them. So copies share one list, which is
+//! never changed, and each has its changes beside it: two with one list are compared by these alone, and so is each with the
+//! list that the next one was made from. A tree that copies share does less: where many write, what is under way to a peer
+//! is in each part of it.
 //!
-//! Replicas come seldom, and their counters change with every write: a leaf has the two apart, so that one that changed
-//! shares its ids with what it was, and two such are compared by their counters alone.
+//! The context of a map takes its changes in after a while ([`fold`](Clocks::fold)), and those of links follow it
+//! ([`share`](Clocks::share)): so changes stay few. Few replicas are a list without changes.
 
 use super::ReplicaId;
 use smallvec::SmallVec;
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::iter::FusedIterator;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 /// A replica and its counter, which is not 0.
 pub(super) type Clock = (ReplicaId, u64);
 
-/// So many stand in one leaf: it costs less than a tree does, and most clusters are no larger.
+/// So few are one list: copying it costs no more than changes beside it would.
 const LIST_MAX: usize = 48;
-/// In a leaf of a tree there are no more on average. Copying them costs less than another level would.
-const LEAF_MAX: usize = 32;
-/// Each level takes so many bits of an id,
-const LEVEL_BITS: u32 = 3;
-/// and so a branch has so many children.
-const WIDTH: usize = 1 << LEVEL_BITS;
-/// With so many levels the bits that are looked at are used up.
-const LEVELS_MAX: u32 = 10;
+/// More changes than this become part of a list of one's own.
+const CHANGES_MAX: usize = 512;
+/// Who lacks more than this of another's list does not share it.
+const SHARED_MAX: usize = 256;
+/// The list that others share is made anew after so many changes.
+const FOLD_AT: usize = 64;
 /// So many counters are compared at once.
 const STRIDE: usize = 8;
 
-/// Equal sets are equal values: how many levels there are follows from the number of clocks.
-#[derive(Clone, PartialEq, Eq, Hash)]
+/// Equal sets are equal values, however they are kept.
+#[derive(Clone)]
 pub(super) struct Clocks {
+    /// `None` if there are none, and no changes.
+    list: Option<Arc<List>>,
     /// `None` if there are none.
-    root: Option<Node>,
+    changes: Option<Arc<Changes>>,
 }
 
-/// The clocks of the replicas whose ids begin with the same bits.
-#[derive(Clone, PartialEq, Eq, Hash)]
-enum Node {
-    Leaf(Leaf),
-    Branch(Arc<Branch>),
-}
-
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Leaf {
+/// Is not changed while it is shared.
+#[derive(Clone)]
+struct List {
     ids: Arc<[ReplicaId]>,
     /// Of the replica in the same place.
-    counters: Arc<[u64]>,
+    counters: Vec<u64>,
+    /// What it was made from: a list with the same replicas, and what was changed.
+    before: Option<(Weak<List>, Arc<Changes>)>,
 }
 
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Branch {
-    /// How many clocks each child has.
-    lens: [usize; WIDTH],
-    children: [Node; WIDTH],
+/// What is not as in a list, in the order of the replicas.
+#[derive(Clone, Default, PartialEq, Eq)]
+struct Changes {
+    all: Vec<Change>,
+    /// Of them those that the list does not have,
+    fresh: usize,
+    /// and those that it has alone.
+    gone: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Change {
+    replica: ReplicaId,
+    /// Where it stands in the list; of one that does not, where the first after it does.
+    place: usize,
+    /// Its counter there; 0 if it has none.
+    listed: u64,
+    /// Its counter; 0 if it is gone.
+    counter: u64,
 }
 
 /// A replica whose counter is not the same in two contexts.
@@ -71,293 +83,376 @@ pub(crate) struct Differing {
     pub(crate) theirs: u64,
 }
 
-/// The number of the child on a level, counted from the root, below which a replica is.
-fn child_at(replica: ReplicaId, level: u32) -> usize {
-    let [first, second, third, fourth, ..] = *replica.as_bytes();
-    let bits = u32::from_be_bytes([first, second, third, fourth]);
-    (bits >> (u32::BITS - LEVEL_BITS * (level + 1))) as usize % WIDTH
-}
-
-fn levels_for(len: usize) -> u32 {
-    if len <= LIST_MAX {
-        return 0;
-    }
-    (1..LEVELS_MAX).find(|levels| len <= LEAF_MAX << (LEVEL_BITS * levels)).unwrap_or(LEVELS_MAX)
-}
-
 impl Clocks {
     pub(super) const fn new() -> Self {
-        Self { root: None }
+        Self { list: None, changes: None }
     }
 
     /// From clocks in the order of the replicas, each of which stands once. Linear.
     pub(super) fn from_sorted(clocks: impl IntoIterator<Item = Clock>) -> Self {
         let (ids, counters): (Vec<_>, Vec<_>) = clocks.into_iter().unzip();
-        let all = Run { ids: &ids, counters: &counters };
-        Self { root: (!ids.is_empty()).then(|| Node::from_sorted(all, 0, levels_for(ids.len()))) }
+        let list = (!ids.is_empty()).then(|| Arc::new(List { ids: ids.into(), counters, before: None }));
+        Self { list, changes: None }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.root().len()
+        let (fresh, gone) = self.changes.as_ref().map_or((0, 0), |changes| (changes.fresh, changes.gone));
+        self.ids().len() + fresh - gone
     }
 
-    fn root(&self) -> Below<'_> {
-        self.root.as_ref().map_or(Below::Clocks(Run { ids: &[], counters: &[] }), Node::below)
+    fn ids(&self) -> &[ReplicaId] {
+        self.list.as_ref().map_or(&[], |list| &list.ids)
+    }
+
+    fn counters(&self) -> &[u64] {
+        self.list.as_ref().map_or(&[], |list| &list.counters)
+    }
+
+    fn changes(&self) -> &[Change] {
+        self.changes.as_ref().map_or(&[], |changes| &changes.all)
+    }
+
+    /// Whether places are those of the list.
+    fn is_regular(&self) -> bool {
+        self.changes.as_ref().is_none_or(|changes| changes.is_regular())
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let changes = match (&self.changes, &other.changes) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        };
+        changes && self.shares(other)
+    }
+
+    /// Whether both have their changes beside one list.
+    fn shares(&self, other: &Self) -> bool {
+        match (&self.list, &other.list) {
+            (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
     }
 
     pub(super) fn get(&self, replica: ReplicaId) -> u64 {
-        let (mut below, mut level) = (self.root(), 0);
-        loop {
-            match below {
-                Below::Clocks(run) => return run.ids.binary_search(&replica).map_or(0, |at| run.counters[at]),
-                Below::Branch(branch) => below = branch.children[child_at(replica, level)].below(),
-            }
-            level += 1;
+        if let Some(change) = self.changes.as_ref().and_then(|changes| Some(&changes.all[changes.find(replica).ok()?]))
+        {
+            return change.counter;
         }
+        self.ids().binary_search(&replica).map_or(0, |at| self.counters()[at])
     }
 
     /// Where `replica` stands in the order of the replicas.
     pub(super) fn place(&self, replica: ReplicaId) -> Option<usize> {
-        let (mut below, mut level, mut before) = (self.root(), 0, 0);
-        loop {
-            match below {
-                Below::Clocks(run) => return run.ids.binary_search(&replica).ok().map(|at| before + at),
-                Below::Branch(branch) => {
-                    let child = child_at(replica, level);
-                    before += branch.lens[..child].iter().sum::<usize>();
-                    below = branch.children[child].below();
-                }
-            }
-            level += 1;
-        }
+        let listed = self.ids().binary_search(&replica);
+        let Some(changes) = self.changes.as_ref().filter(|changes| !changes.is_regular()) else { return listed.ok() };
+        let found = changes.find(replica);
+        let is_there = found.map_or(listed.is_ok(), |at| changes.all[at].counter > 0);
+        let before = &changes.all[..found.unwrap_or_else(|at| at)];
+        let (fresh, gone) =
+            (before.iter().filter(|c| c.is_fresh()).count(), before.iter().filter(|c| c.is_gone()).count());
+        is_there.then(|| listed.unwrap_or_else(|at| at) + fresh - gone)
     }
 
-    /// The clock in that place.
+    /// The clock in that place. Of changes by which replicas come or go, it looks at each.
     pub(super) fn at(&self, place: usize) -> Option<Clock> {
-        let (mut below, mut left) = (self.root(), place);
-        loop {
-            match below {
-                Below::Clocks(run) => return Some((*run.ids.get(left)?, *run.counters.get(left)?)),
-                Below::Branch(branch) => {
-                    let mut child = 0;
-                    while left >= *branch.lens.get(child)? {
-                        left -= branch.lens[child];
-                        child += 1;
-                    }
-                    below = branch.children[child].below();
+        let (mut fresh, mut gone) = (0, 0);
+        if self.is_regular() {
+            let found = self.changes().binary_search_by_key(&place, |change| change.place);
+            if let Ok(at) = found {
+                return Some(self.changes()[at].clock());
+            }
+        } else {
+            for change in self.changes() {
+                let here = change.place + fresh - gone;
+                if here > place {
+                    break;
                 }
+                if here == place && !change.is_gone() {
+                    return Some(change.clock());
+                }
+                fresh += usize::from(change.is_fresh());
+                gone += usize::from(change.is_gone());
             }
         }
+        let listed = place + gone - fresh;
+        Some((*self.ids().get(listed)?, *self.counters().get(listed)?))
     }
 
-    /// Sets the replica's counter, which is not 0. Costs the way to it; and with a replica that was not there, and with
-    /// which there are too many for so few levels, all of them.
+    /// Sets the replica's counter, which is not 0. Costs the changes at most; of few replicas, these.
     pub(super) fn set(&mut self, replica: ReplicaId, counter: u64) {
-        let Some(root) = &mut self.root else {
+        let Some(list) = &mut self.list else {
             *self = Self::from_sorted([(replica, counter)]);
             return;
         };
-        if root.set(replica, counter, 0) {
-            let len = self.len();
-            if levels_for(len) != levels_for(len - 1) {
-                *self = Self::from_sorted(self.iter());
+        if self.changes.is_none() && list.ids.len() <= LIST_MAX {
+            let list = Arc::make_mut(list);
+            list.before = None;
+            match list.ids.binary_search(&replica) {
+                Ok(at) => list.counters[at] = counter,
+                Err(at) => {
+                    list.ids = [&list.ids[..at], &[replica], &list.ids[at..]].concat().into();
+                    list.counters.insert(at, counter);
+                }
             }
+            return;
+        }
+        let found = self.changes.as_ref().and_then(|changes| Some(changes.all[changes.find(replica).ok()?]));
+        let change = found.map_or_else(|| list.change(replica, counter), |change| Change { counter, ..change });
+        Changes::to_change(&mut self.changes).set(change);
+        self.tidy();
+    }
+
+    /// Sets counters, which are not 0, of replicas that are there: each by its place and with its id, in their order. Costs the
+    /// changes.
+    pub(super) fn set_at(&mut self, placed: &[(usize, Clock)]) {
+        let Some(list) = self.list.as_ref().filter(|list| list.ids.len() > LIST_MAX && self.is_regular()) else {
+            return placed.iter().for_each(|(_, (replica, counter))| self.set(*replica, *counter));
+        };
+        let change = |&(place, (replica, counter)): &(usize, Clock)| Change {
+            replica,
+            place,
+            listed: list.counters[place],
+            counter,
+        };
+        let new: SmallVec<[Change; 8]> = placed.iter().map(change).collect();
+        let pairs = Pairs { ours: self.changes(), theirs: &new };
+        let all = pairs.filter_map(|(ours, theirs)| theirs.or(ours)).copied();
+        let changes = Changes::from_sorted(self.changes().len() + new.len(), all);
+        self.changes = Some(Arc::new(changes));
+        self.tidy();
+    }
+
+    /// Takes in the greater counters, if the other has its changes beside the same list: whether that is so. Costs the changes.
+    pub(super) fn join_beside(&mut self, other: &Self) -> bool {
+        if !self.shares(other) {
+            return false;
+        }
+        let pairs = || Pairs { ours: self.changes(), theirs: other.changes() };
+        let greater = |pair: Pair<'_>| {
+            let (change, ours, theirs) = counters(pair);
+            (Change { counter: ours.max(theirs), ..change }, ours, theirs)
+        };
+        let (mut as_ours, mut as_theirs) = (true, true);
+        for (change, ours, theirs) in pairs().map(greater) {
+            as_ours &= change.counter == ours;
+            as_theirs &= change.counter == theirs;
+        }
+        if as_ours {
+            return true;
+        }
+        self.changes = if as_theirs {
+            other.changes.clone()
+        } else {
+            let room = self.changes().len() + other.changes().len();
+            Some(Arc::new(Changes::from_sorted(room, pairs().map(|pair| greater(pair).0))))
+        };
+        self.tidy();
+        true
+    }
+
+    /// What holds of changes at any time.
+    fn tidy(&mut self) {
+        match self.changes().len() {
+            0 => self.changes = None,
+            len if len > CHANGES_MAX => self.take_in(),
+            _ => {}
         }
     }
 
     pub(super) fn iter(&self) -> Iter<'_> {
-        Iter { below: SmallVec::from_slice(&[self.root()]), run: Run { ids: &[], counters: &[] }, left: self.len() }
+        let (ids, counters, changes) = (self.ids(), self.counters(), self.changes());
+        Iter { ids, counters, changes, at: 0, left: self.len() }
     }
 
     /// Where the two differ, in the order of the replicas.
     pub(super) fn differing<'a>(&'a self, other: &'a Self) -> Differences<'a> {
-        let (ours, theirs) = (self.root(), other.root());
-        let pair = (!ours.is(theirs)).then_some((ours, theirs, 0, 0));
-        Differences { pairs: pair.into_iter().collect(), only_ours: false, beside: None }
+        if self.is(other) {
+            return Differences::none();
+        }
+        if self.shares(other) {
+            return Differences::Changes(Beside::new(self.changes(), other.changes()));
+        }
+        let same_ids = self.changes.is_none() && other.changes.is_none() && self.ids() == other.ids();
+        let same = if same_ids { first_differing(self.counters(), other.counters()) } else { 0 };
+        Differences::Lists(Lists::new(self.after(same), other.after(same), same))
     }
 
-    /// Shares with `other` what is the same in both.
+    /// Without the first ones of the list, before which there is no change.
+    fn after(&self, at: usize) -> Iter<'_> {
+        Iter { at, left: self.len() - at, ..self.iter() }
+    }
+
+    /// Shares with `other` what is the same in both. Linear in the changes, if the list of this one is the other's or the one
+    /// that was made from; else in the replicas.
     pub(super) fn share(&mut self, other: &Self) {
-        let (Some(ours), Some(theirs)) = (&mut self.root, &other.root) else { return };
-        if let Some(shared) = ours.shared_with(theirs) {
-            *ours = shared;
+        let (Some(ours), Some(theirs)) = (&mut self.list, &other.list) else { return };
+        if Arc::ptr_eq(ours, theirs) {
+            if self.changes == other.changes {
+                self.changes.clone_from(&other.changes);
+            }
+            return;
+        }
+        if theirs.ids.len() <= LIST_MAX {
+            let same_ids = Arc::ptr_eq(&ours.ids, &theirs.ids) || ours.ids == theirs.ids;
+            match same_ids && self.changes.is_none() {
+                true if ours.counters == theirs.counters => *ours = theirs.clone(),
+                true if !Arc::ptr_eq(&ours.ids, &theirs.ids) => Arc::make_mut(ours).ids = theirs.ids.clone(),
+                _ => {}
+            }
+            return;
+        }
+        let listed = Self { list: Some(theirs.clone()), changes: None };
+        let made_from = theirs.before.as_ref().filter(|(before, _)| Weak::as_ptr(before) == Arc::as_ptr(ours));
+        let differences = match made_from {
+            Some((_, made)) => Differences::Changes(Beside::new(&made.all, self.changes())),
+            None => listed.differing(self),
+        };
+        let mut changes = Changes::default();
+        for Differing { replica, place, ours, theirs: counter } in differences {
+            if changes.all.len() == SHARED_MAX {
+                return;
+            }
+            let place = place.unwrap_or_else(|| theirs.ids.partition_point(|id| *id < replica));
+            changes.push(Change { replica, place, listed: ours, counter });
+        }
+        *self = Self { changes: (!changes.all.is_empty()).then(|| Arc::new(changes)), ..listed };
+    }
+
+    /// Makes a list of its own, which others may share, once there are many changes.
+    pub(super) fn fold(&mut self) {
+        if self.changes().len() >= FOLD_AT {
+            self.take_in();
+        }
+    }
+
+    fn take_in(&mut self) {
+        let (Some(list), Some(changes)) = (&self.list, &self.changes) else { return };
+        if !changes.is_regular() {
+            *self = Self::from_sorted(self.iter());
+            return;
+        }
+        let mut counters = list.counters.clone();
+        changes.all.iter().for_each(|change| counters[change.place] = change.counter);
+        let before = Some((Arc::downgrade(list), changes.clone()));
+        *self = Self { list: Some(Arc::new(List { ids: list.ids.clone(), counters, before })), changes: None };
+    }
+}
+
+impl List {
+    /// What it takes for that counter.
+    fn change(&self, replica: ReplicaId, counter: u64) -> Change {
+        match self.ids.binary_search(&replica) {
+            Ok(place) => Change { replica, place, listed: self.counters[place], counter },
+            Err(place) => Change { replica, place, listed: 0, counter },
         }
     }
 }
 
-impl Node {
-    fn from_sorted(clocks: Run<'_>, level: u32, levels: u32) -> Self {
-        if level == levels {
-            return Self::Leaf(Leaf { ids: clocks.ids.into(), counters: clocks.counters.into() });
+impl PartialEq for Clocks {
+    fn eq(&self, other: &Self) -> bool {
+        self.len() == other.len() && self.differing(other).next().is_none()
+    }
+}
+
+impl Eq for Clocks {}
+
+impl Hash for Clocks {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_usize(self.len());
+        self.iter().for_each(|clock| clock.hash(state));
+    }
+}
+
+impl Changes {
+    /// To be changed, with room for more if it has to be copied for that.
+    fn to_change(changes: &mut Option<Arc<Self>>) -> &mut Self {
+        const ROOM: usize = 8;
+        let changes = changes.get_or_insert_default();
+        if Arc::get_mut(changes).is_none() {
+            let mut all = Vec::with_capacity(changes.all.len() + ROOM);
+            all.extend_from_slice(&changes.all);
+            *changes = Arc::new(Self { all, ..**changes });
         }
-        let parts: [Run<'_>; WIDTH] = std::array::from_fn(|child| clocks.part(level, child));
-        let children = parts.map(|part| Self::from_sorted(part, level + 1, levels));
-        Self::Branch(Arc::new(Branch { lens: parts.map(|part| part.ids.len()), children }))
+        Arc::get_mut(changes).expect("it is a copy of its own")
     }
 
-    fn below(&self) -> Below<'_> {
-        match self {
-            Self::Leaf(leaf) => Below::Clocks(Run { ids: &leaf.ids, counters: &leaf.counters }),
-            Self::Branch(branch) => Below::Branch(branch),
-        }
+    fn is_regular(&self) -> bool {
+        self.fresh + self.gone == 0
     }
 
-    /// Whether the replica was not there.
-    fn set(&mut self, replica: ReplicaId, counter: u64, level: u32) -> bool {
-        match self {
-            Self::Leaf(leaf) => match leaf.ids.binary_search(&replica) {
-                Ok(at) => {
-                    Arc::make_mut(&mut leaf.counters)[at] = counter;
-                    false
-                }
-                Err(at) => {
-                    leaf.ids = [&leaf.ids[..at], &[replica], &leaf.ids[at..]].concat().into();
-                    leaf.counters = [&leaf.counters[..at], &[counter], &leaf.counters[at..]].concat().into();
-                    true
-                }
-            },
-            Self::Branch(branch) => {
-                let (branch, child) = (Arc::make_mut(branch), child_at(replica, level));
-                let is_new = branch.children[child].set(replica, counter, level + 1);
-                branch.lens[child] += usize::from(is_new);
-                is_new
+    fn find(&self, replica: ReplicaId) -> Result<usize, usize> {
+        self.all.binary_search_by(|change| change.replica.cmp(&replica))
+    }
+
+    /// From changes in their order; those that change nothing are left out.
+    fn from_sorted(room: usize, changes: impl Iterator<Item = Change>) -> Self {
+        let mut all = Self { all: Vec::with_capacity(room), ..Self::default() };
+        changes.filter(|change| change.counter != change.listed).for_each(|change| all.push(change));
+        all
+    }
+
+    /// The next in the order.
+    fn push(&mut self, change: Change) {
+        self.fresh += usize::from(change.is_fresh());
+        self.gone += usize::from(change.is_gone());
+        self.all.push(change);
+    }
+
+    /// In place of what there was of its replica.
+    fn set(&mut self, change: Change) {
+        let found = self.find(change.replica);
+        if let Ok(at) = found {
+            self.gone -= usize::from(self.all[at].is_gone());
+        }
+        match found {
+            Ok(at) if change.counter == change.listed => _ = self.all.remove(at),
+            Ok(at) => self.all[at] = change,
+            Err(_) if change.counter == change.listed => {}
+            Err(at) => {
+                self.fresh += usize::from(change.is_fresh());
+                self.all.insert(at, change);
             }
         }
     }
-
-    fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Leaf(ours), Self::Leaf(theirs)) => {
-                Arc::ptr_eq(&ours.counters, &theirs.counters) && Arc::ptr_eq(&ours.ids, &theirs.ids)
-            }
-            (Self::Branch(ours), Self::Branch(theirs)) => Arc::ptr_eq(ours, theirs),
-            _ => false,
-        }
-    }
-
-    /// The same, with what is equal in the other taken from there; `None` if nothing is that is not shared already.
-    fn shared_with(&self, other: &Self) -> Option<Self> {
-        match (self, other) {
-            _ if self.is(other) => None,
-            (Self::Branch(ours), Self::Branch(theirs)) => {
-                let pairs = || ours.children.iter().zip(&theirs.children);
-                let shared: [Option<Self>; WIDTH] = {
-                    let mut pairs = pairs();
-                    std::array::from_fn(|_| pairs.next().and_then(|(one, other)| one.shared_with(other)))
-                };
-                let mut after =
-                    pairs().zip(&shared).map(|((one, other), shared)| shared.as_ref().unwrap_or(one).is(other));
-                if after.all(|is_one| is_one) {
-                    return Some(other.clone());
-                }
-                if shared.iter().all(Option::is_none) {
-                    return None;
-                }
-                let mut branch = Branch::clone(ours);
-                let changed = branch.children.iter_mut().zip(shared);
-                changed.for_each(|(child, shared)| shared.into_iter().for_each(|shared| *child = shared));
-                Some(Self::Branch(Arc::new(branch)))
-            }
-            (Self::Leaf(ours), Self::Leaf(theirs)) => ours.shared_with(theirs).map(Self::Leaf),
-            _ => None,
-        }
-    }
 }
 
-impl Leaf {
-    fn shared_with(&self, other: &Self) -> Option<Self> {
-        let ids_shared = Arc::ptr_eq(&self.ids, &other.ids);
-        match (ids_shared || self.ids == other.ids, self.counters == other.counters) {
-            (true, true) => Some(other.clone()),
-            (true, false) if !ids_shared => Some(Self { ids: other.ids.clone(), counters: self.counters.clone() }),
-            _ => None,
-        }
+impl Change {
+    fn is_fresh(&self) -> bool {
+        self.listed == 0
+    }
+
+    fn is_gone(&self) -> bool {
+        self.counter == 0
+    }
+
+    fn clock(&self) -> Clock {
+        (self.replica, self.counter)
+    }
+
+    /// Of two beside one list: by their replicas.
+    fn order(&self, other: &Self) -> Ordering {
+        self.place.cmp(&other.place).then_with(|| self.replica.cmp(&other.replica))
     }
 }
-
-/// Some clocks of one leaf, or all.
-#[derive(Clone, Copy)]
-struct Run<'a> {
-    ids: &'a [ReplicaId],
-    counters: &'a [u64],
-}
-
-impl<'a> Run<'a> {
-    fn first(self) -> Option<Clock> {
-        Some((*self.ids.first()?, *self.counters.first()?))
-    }
-
-    /// Without the first ones.
-    fn after(self, count: usize) -> Self {
-        Self { ids: &self.ids[count..], counters: &self.counters[count..] }
-    }
-
-    /// Those of one child on a level, of clocks that are all below one node there.
-    fn part(self, level: u32, child: usize) -> Self {
-        let first = self.ids.partition_point(|id| child_at(*id, level) < child);
-        let end = self.ids.partition_point(|id| child_at(*id, level) <= child);
-        Self { ids: &self.ids[first..end], counters: &self.counters[first..end] }
-    }
-}
-
-/// What is below some point of a tree, or of a leaf as if it were one.
-#[derive(Clone, Copy)]
-enum Below<'a> {
-    Clocks(Run<'a>),
-    Branch(&'a Branch),
-}
-
-impl<'a> Below<'a> {
-    fn len(self) -> usize {
-        match self {
-            Self::Clocks(run) => run.ids.len(),
-            Self::Branch(branch) => branch.lens.iter().sum(),
-        }
-    }
-
-    fn is(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Clocks(ours), Self::Clocks(theirs)) => {
-                std::ptr::eq(ours.counters, theirs.counters) && std::ptr::eq(ours.ids, theirs.ids)
-            }
-            (Self::Branch(ours), Self::Branch(theirs)) => std::ptr::eq(ours, theirs),
-            _ => false,
-        }
-    }
-
-    fn child(self, level: u32, child: usize) -> Self {
-        match self {
-            Self::Clocks(run) => Self::Clocks(run.part(level, child)),
-            Self::Branch(branch) => branch.children[child].below(),
-        }
-    }
-
-    /// How many clocks a child has.
-    fn len_of(self, level: u32, child: usize) -> usize {
-        match self {
-            Self::Clocks(run) => run.part(level, child).ids.len(),
-            Self::Branch(branch) => branch.lens[child],
-        }
-    }
-}
-
-/// What is below the same point in each of two, on what level that is, and the place of the first clock of ours there.
-type Pair<'a> = (Below<'a>, Below<'a>, u32, usize);
 
 /// Where two differ.
-pub(super) struct Differences<'a> {
-    /// The next to look at is the last.
-    pairs: SmallVec<[Pair<'a>; 2 * WIDTH]>,
-    /// Where there are none of ours is passed over.
-    only_ours: bool,
-    /// The leaves that are being looked at.
-    beside: Option<Beside<'a>>,
+pub(super) enum Differences<'a> {
+    /// They share a list.
+    Changes(Beside<'a>),
+    Lists(Lists<'a>),
 }
 
 impl Differences<'_> {
+    fn none() -> Self {
+        Self::Changes(Beside::new(&[], &[]))
+    }
+
     /// Only where there are clocks of ours, and perhaps others.
     pub(super) fn where_ours_are(self) -> Self {
-        Self { only_ours: true, ..self }
+        match self {
+            Self::Lists(lists) => Self::Lists(Lists { only_ours: true, ..lists }),
+            changes @ Self::Changes(_) => changes,
+        }
     }
 }
 
@@ -365,63 +460,122 @@ impl Iterator for Differences<'_> {
     type Item = Differing;
 
     fn next(&mut self) -> Option<Differing> {
-        loop {
-            if let Some(differing) = self.beside.as_mut().and_then(Beside::next) {
-                return Some(differing);
-            }
-            self.beside = None;
-            match self.pairs.pop()? {
-                (ours, ..) if self.only_ours && ours.len() == 0 => {}
-                (Below::Clocks(ours), Below::Clocks(theirs), _, place) => {
-                    let same_ids = std::ptr::eq(ours.ids, theirs.ids) || ours.ids == theirs.ids;
-                    self.beside = Some(Beside { ours, theirs, place, same_ids });
-                }
-                (ours, theirs, level, place) => {
-                    let mut place = place + ours.len();
-                    for child in (0..WIDTH).rev() {
-                        place -= ours.len_of(level, child);
-                        let (ours, theirs) = (ours.child(level, child), theirs.child(level, child));
-                        if !ours.is(theirs) {
-                            self.pairs.push((ours, theirs, level + 1, place));
-                        }
-                    }
-                }
-            }
+        match self {
+            Self::Changes(beside) => beside.next(),
+            Self::Lists(lists) => lists.next(),
         }
     }
 }
 
-/// What is left to look at of two leaves.
-struct Beside<'a> {
-    ours: Run<'a>,
-    theirs: Run<'a>,
-    /// Of the first of ours.
-    place: usize,
-    /// They have the same replicas.
-    same_ids: bool,
+/// What two that share a list have changed of one replica; one of them at least has.
+type Pair<'a> = (Option<&'a Change>, Option<&'a Change>);
+
+/// The change of one of them, and the counters of both.
+fn counters((ours, theirs): Pair<'_>) -> (Change, u64, u64) {
+    let change = *ours.or(theirs).expect("one of them has changed it");
+    let counter = |side: Option<&Change>| side.map_or(change.listed, |change| change.counter);
+    (change, counter(ours), counter(theirs))
 }
 
-impl Beside<'_> {
+/// What is left to look at of the changes of two that share a list.
+struct Pairs<'a> {
+    ours: &'a [Change],
+    theirs: &'a [Change],
+}
+
+impl<'a> Iterator for Pairs<'a> {
+    type Item = Pair<'a>;
+
+    fn next(&mut self) -> Option<Pair<'a>> {
+        let order = match (self.ours.first(), self.theirs.first()) {
+            (Some(ours), Some(theirs)) => ours.order(theirs),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        let first = |side: &mut &'a [Change]| side.split_off_first();
+        let ours = if order.is_le() { first(&mut self.ours) } else { None };
+        let theirs = if order.is_ge() { first(&mut self.theirs) } else { None };
+        Some((ours, theirs))
+    }
+}
+
+/// Where they differ.
+pub(super) struct Beside<'a> {
+    pairs: Pairs<'a>,
+    /// Of ours that were looked at.
+    fresh: usize,
+    gone: usize,
+}
+
+impl<'a> Beside<'a> {
+    fn new(ours: &'a [Change], theirs: &'a [Change]) -> Self {
+        Self { pairs: Pairs { ours, theirs }, fresh: 0, gone: 0 }
+    }
+
     fn next(&mut self) -> Option<Differing> {
-        if self.same_ids {
-            let same = first_differing(self.ours.counters, self.theirs.counters);
-            self.skip(same, same);
+        for pair in self.pairs.by_ref() {
+            let (change, ours, theirs) = counters(pair);
+            let place = change.place + self.fresh - self.gone;
+            if let (Some(ours), _) = pair {
+                self.fresh += usize::from(ours.is_fresh());
+                self.gone += usize::from(ours.is_gone());
+            }
+            if ours != theirs {
+                return Some(Differing { replica: change.replica, place: (ours > 0).then_some(place), ours, theirs });
+            }
         }
+        None
+    }
+}
+
+/// What is left to look at of two that share nothing.
+pub(super) struct Lists<'a> {
+    /// The next of each, and what is to come after it.
+    ours: (Option<Clock>, Iter<'a>),
+    theirs: (Option<Clock>, Iter<'a>),
+    /// Of the next of ours.
+    place: usize,
+    /// What is theirs alone is passed over.
+    only_ours: bool,
+}
+
+impl<'a> Lists<'a> {
+    fn new(mut ours: Iter<'a>, mut theirs: Iter<'a>, place: usize) -> Self {
+        Self { ours: (ours.next(), ours), theirs: (theirs.next(), theirs), place, only_ours: false }
+    }
+
+    fn next(&mut self) -> Option<Differing> {
         loop {
-            let (ours, theirs) = (self.ours.first(), self.theirs.first());
-            let replica = ours.into_iter().chain(theirs).map(|clock| clock.0).min()?;
-            let counter = |clock: Option<Clock>| clock.filter(|clock| clock.0 == replica).map_or(0, |clock| clock.1);
-            let (ours, theirs) = (counter(ours), counter(theirs));
+            if self.only_ours {
+                let replica = self.ours.0?.0;
+                if self.theirs.0.is_some_and(|theirs| theirs.0 < replica) {
+                    self.theirs.1.skip_to(replica);
+                    self.theirs.0 = self.theirs.1.next();
+                }
+            }
+            let (replica, ours, theirs) = match (self.ours.0, self.theirs.0) {
+                (Some(ours), Some(theirs)) => match ours.0.cmp(&theirs.0) {
+                    Ordering::Less => (ours.0, ours.1, 0),
+                    Ordering::Equal => (ours.0, ours.1, theirs.1),
+                    Ordering::Greater => (theirs.0, 0, theirs.1),
+                },
+                (Some(ours), None) => (ours.0, ours.1, 0),
+                (None, Some(theirs)) => (theirs.0, 0, theirs.1),
+                (None, None) => return None,
+            };
             let place = (ours > 0).then_some(self.place);
-            self.skip(usize::from(ours > 0), usize::from(theirs > 0));
+            if ours > 0 {
+                self.ours.0 = self.ours.1.next();
+                self.place += 1;
+            }
+            if theirs > 0 {
+                self.theirs.0 = self.theirs.1.next();
+            }
             if ours != theirs {
                 return Some(Differing { replica, place, ours, theirs });
             }
         }
-    }
-
-    fn skip(&mut self, ours: usize, theirs: usize) {
-        (self.ours, self.theirs, self.place) = (self.ours.after(ours), self.theirs.after(theirs), self.place + ours);
     }
 }
 
@@ -433,27 +587,40 @@ fn first_differing(ours: &[u64], theirs: &[u64]) -> usize {
 }
 
 /// The clocks, in the order of the replicas.
+#[derive(Clone)]
 pub(super) struct Iter<'a> {
-    /// What is to come after `run`, the next at the end.
-    below: SmallVec<[Below<'a>; 2 * WIDTH]>,
-    run: Run<'a>,
+    ids: &'a [ReplicaId],
+    counters: &'a [u64],
+    /// Those to come.
+    changes: &'a [Change],
+    /// The next of the list.
+    at: usize,
     left: usize,
+}
+
+impl Iter<'_> {
+    /// Passes over those before a replica. How many are left is not known after that.
+    fn skip_to(&mut self, replica: ReplicaId) {
+        self.at += self.ids[self.at..].partition_point(|id| *id < replica);
+        self.changes = &self.changes[self.changes.partition_point(|change| change.replica < replica)..];
+    }
 }
 
 impl Iterator for Iter<'_> {
     type Item = Clock;
 
     fn next(&mut self) -> Option<Clock> {
-        loop {
-            if let Some(clock) = self.run.first() {
-                (self.run, self.left) = (self.run.after(1), self.left - 1);
-                return Some(clock);
-            }
-            match self.below.pop()? {
-                Below::Clocks(run) => self.run = run,
-                Below::Branch(branch) => self.below.extend(branch.children.iter().rev().map(Node::below)),
+        while let Some(change) = self.changes.first().filter(|change| change.place == self.at) {
+            self.changes = &self.changes[1..];
+            self.at += usize::from(!change.is_fresh());
+            if !change.is_gone() {
+                self.left -= 1;
+                return Some(change.clock());
             }
         }
+        let clock = (*self.ids.get(self.at)?, *self.counters.get(self.at)?);
+        (self.at, self.left) = (self.at + 1, self.left - 1);
+        Some(clock)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -491,6 +658,9 @@ mod tests {
                 let counter = rng.random_range(1..9);
                 clocks.set(replica, counter);
                 plain.insert(replica, counter);
+                if step % 50 == 0 {
+                    clocks.fold();
+                }
             }
             assert!(clocks.iter().eq(sorted(&plain)), "seed {seed}");
             assert!(clocks == Clocks::from_sorted(sorted(&plain)), "seed {seed}: equal sets are equal values");
@@ -506,7 +676,7 @@ mod tests {
 
     #[test]
     fn what_two_do_not_share_is_all_in_which_they_differ() {
-        for seed in 0..40 {
+        for seed in 0..200 {
             let mut rng = StdRng::seed_from_u64(seed);
             let alike = seed % 2 == 0;
             let count = rng.random_range(0..1_000);
@@ -523,10 +693,27 @@ mod tests {
                     Clocks::from_sorted(sorted(&other))
                 }
             };
-            let changed = rng.random_range(0..20);
-            (0..changed).for_each(|_| theirs.set(id(&mut rng, alike), 2));
-            if rng.random() {
-                theirs.share(&ours);
+            let mut ours = ours;
+            let known: Vec<_> = common.keys().copied().collect();
+            let mut change = |side: &mut Clocks, rng: &mut StdRng| {
+                for _ in 0..rng.random_range(0..90) {
+                    let replica = if rng.random_bool(0.2) || known.is_empty() {
+                        id(rng, alike)
+                    } else {
+                        known[rng.random_range(0..known.len())]
+                    };
+                    side.set(replica, rng.random_range(1..4));
+                }
+            };
+            for _ in 0..rng.random_range(0..4) {
+                change(&mut theirs, &mut rng);
+                change(&mut ours, &mut rng);
+                if rng.random() {
+                    ours.fold();
+                }
+                if rng.random() {
+                    theirs.share(&ours);
+                }
             }
             let before = theirs.clone();
             theirs.share(&ours);
@@ -547,33 +734,58 @@ mod tests {
         }
     }
 
-    /// This is what it is for: what one has changed of a thousand is found in a few, and in those by the counters alone.
+    /// This is what it is for: of two that came of one another only what was changed is looked at.
     #[test]
-    fn of_a_copy_that_was_changed_one_leaf_is_looked_at() {
+    fn of_a_copy_that_was_changed_only_the_changes_are_looked_at() {
         let mut rng = StdRng::seed_from_u64(1);
         let all: BTreeMap<_, _> = (0..1_000).map(|_| (ReplicaId::random(&mut rng), 1)).collect();
-        let ours = Clocks::from_sorted(sorted(&all));
-        let leaves = |one: &Clocks, other: &Clocks| {
-            let (mut differences, mut leaves) = (one.differing(other), Vec::new());
-            while differences.next().is_some() {
-                let beside = differences.beside.as_ref().expect("it was found there");
-                leaves.push((std::ptr::eq(beside.ours.ids, beside.theirs.ids), beside.ours.ids.len() < 100));
-            }
-            leaves
-        };
+        let mut ours = Clocks::from_sorted(sorted(&all));
         let mut theirs = ours.clone();
-        assert_eq!(leaves(&ours, &theirs), []);
-        let changed = *all.keys().nth(500).expect("there are a thousand");
-        theirs.set(changed, 2);
-        assert_eq!(leaves(&ours, &theirs), [(true, true)]);
-        let mut apart = Clocks::from_sorted(sorted(&all));
-        assert_eq!(leaves(&apart, &theirs), [(false, true)]);
-        apart.share(&theirs);
-        assert_eq!(leaves(&apart, &theirs), [(true, true)]);
-        assert!(apart == ours);
-        apart.set(changed, 2);
-        apart.share(&theirs);
-        assert!(apart.root().is(theirs.root()));
+        let lists = |one: &Clocks, other: &Clocks| matches!(one.differing(other), Differences::Lists(_));
+        let ids: Vec<_> = all.keys().copied().collect();
+        ids[..300].iter().for_each(|id| theirs.set(*id, 2));
+        ours.set(ids[500], 2);
+        assert!(!lists(&ours, &theirs));
+        // One makes its list anew; the other follows it, and so does who has not changed at all.
+        let before = ours.clone();
+        ids[500..500 + FOLD_AT].iter().for_each(|id| ours.set(*id, 3));
+        let (whole, mut same) = (ours.clone(), before.clone());
+        ours.fold();
+        assert!(ours.changes.is_none() && ours == whole);
+        assert!(lists(&ours, &before) && lists(&ours, &theirs));
+        same.share(&ours);
+        assert!(!lists(&ours, &same) && same == before);
+        assert_eq!(same.changes().len(), FOLD_AT);
+        // Who differs in too much keeps a list of its own.
+        let far = theirs.clone();
+        theirs.share(&ours);
+        assert!(lists(&ours, &theirs) && theirs == far);
+        // Of two made apart, too, only what differs is left to look at.
+        let mut apart = Clocks::from_sorted(whole.iter());
+        apart.set(ids[0], 9);
+        assert!(lists(&ours, &apart));
+        apart.share(&ours);
+        assert_eq!((lists(&ours, &apart), apart.changes().len(), apart.get(ids[0])), (false, 1, 9));
+    }
+
+    /// Changes are bounded, whoever makes them.
+    #[test]
+    fn too_many_changes_become_a_list() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let all: BTreeMap<_, _> = (0..1_000).map(|_| (ReplicaId::random(&mut rng), 1)).collect();
+        let mut clocks = Clocks::from_sorted(sorted(&all));
+        for id in all.keys() {
+            clocks.set(*id, 2);
+            clocks.set(ReplicaId::random(&mut rng), 1);
+            assert!(clocks.changes().len() <= CHANGES_MAX);
+        }
+        assert_eq!(clocks.len(), 2_000);
+        // What is set back is no change.
+        let mut same = Clocks::from_sorted(clocks.iter());
+        all.keys().for_each(|id| same.set(*id, 3));
+        let changed = same.changes().len();
+        same.changes().to_vec().iter().for_each(|change| same.set(change.replica, change.listed));
+        assert!(changed > 0 && same.changes.is_none());
     }
 
     #[test]

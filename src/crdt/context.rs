@@ -98,6 +98,9 @@ impl CausalContext {
 
     /// The union, in place. Linear in both at most.
     pub fn join(&mut self, other: &Self) {
+        if self.clocks.join_beside(&other.clocks) {
+            return;
+        }
         let missing: SmallVec<[Dot; 16]> = other.missing_from(self).collect();
         if missing.is_empty() {
             return;
@@ -114,17 +117,24 @@ impl CausalContext {
         }
     }
 
-    /// The context with other counters: none of them 0, of replicas that each stand once.
-    pub(crate) fn with(&self, changed: &[(ReplicaId, u64)]) -> Self {
+    /// The context with other counters, none of them 0: of replicas in it, each with its place and in their order, and of others.
+    pub(crate) fn with(&self, known: &[(usize, (ReplicaId, u64))], fresh: &[(ReplicaId, u64)]) -> Self {
         let mut context = self.clone();
-        changed.iter().for_each(|&(replica, counter)| context.clocks.set(replica, counter));
+        context.clocks.set_at(known);
+        fresh.iter().for_each(|&(replica, counter)| context.clocks.set(replica, counter));
         context
     }
 
     /// Keeps in common with `other` what is the same in both: that costs no memory twice, and comparing it nothing. For two that
-    /// did not come of one another, and will be compared often. Linear in what is not shared.
+    /// will be compared often. Linear in how they differ if `other` was folded last after the two were shared; else in both.
     pub(crate) fn share(&mut self, other: &Self) {
         self.clocks.share(&other.clocks);
+    }
+
+    /// For the context that others are kept in common with, after it has changed: they share what is here now, and how they differ
+    /// from it stays little. Linear, once in a while.
+    pub(crate) fn fold(&mut self) {
+        self.clocks.fold();
     }
 
     /// The intersection. Linear in this one, times the logarithm of the other.

@@ -291,6 +291,7 @@ impl OrMap {
         let new: SmallVec<[Dot; 16]> = context.missing_from(&self.context).collect();
         new.into_iter().for_each(|dot| self.replace_clock(dot));
         self.context = context;
+        self.context.fold();
         if !self.pending.is_empty() {
             // RULE 6: the bound that a pending context came under joins T with it, in one step.
             let (bounds, settled) = self.pending.settle(&self.context);

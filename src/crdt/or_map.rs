@@ -514,6 +514,7 @@ impl OrMap {
     pub(super) fn extend_context(&mut self, dot: Dot) {
         self.replace_clock(dot);
         self.context.extend_to(dot);
+        self.context.fold();
     }
 
     /// The sum follows what the context is about to take in.

@@ -66,16 +66,14 @@ impl Pending {
     /// Takes out the keys whose context `covered` now includes. Answers the join of their bounds, and the keys.
     pub(super) fn settle(&mut self, covered: &CausalContext) -> (CausalContext, Settled) {
         let mut bounds = CausalContext::new();
-        // Neighbours mostly share one context: it is looked at once.
-        let mut last: Option<(Arc<EntryContext>, bool)> = None;
+        // Those of one sync share one context, and those of several may stand among each other: each is looked at once.
+        let mut known = BTreeMap::<*const EntryContext, bool>::new();
         let mut settles = |pending: &Arc<EntryContext>| {
-            let known = last.as_ref().filter(|(context, _)| Arc::ptr_eq(context, pending)).map(|l| l.1);
-            known.unwrap_or_else(|| {
+            *known.entry(Arc::as_ptr(pending)).or_insert_with(|| {
                 let settles = covered.includes(&pending.context);
                 if settles {
                     bounds.join(&pending.bound);
                 }
-                last = Some((pending.clone(), settles));
                 settles
             })
         };

@@ -6,6 +6,7 @@
 
 use crate::crdt::Key;
 use crate::crdt::{CausalContext, Differing, DotSet, ReplicaId, Section};
+use smallvec::SmallVec;
 use std::ops::Range;
 
 /// Counters from here on are refused: no replica can have written so much, and sums of them must not overflow.
@@ -40,6 +41,8 @@ pub enum DecodeError {
 const FRESH_MAX: usize = 16;
 
 type Result<T> = std::result::Result<T, DecodeError>;
+/// Most messages change few counters.
+type Changed = SmallVec<[(usize, (ReplicaId, u64)); 4]>;
 
 /// Writes values one after the other.
 #[derive(Debug, Default)]
@@ -77,7 +80,7 @@ impl Writer {
     /// Where `context` differs from `reference`: replicas that are there by their place, others by their ids. Neither has
     /// to include the other.
     pub(crate) fn context_from(&mut self, reference: &CausalContext, context: &CausalContext) {
-        self.changes(&reference.differing(context).collect::<Vec<_>>());
+        self.changes(&reference.differing(context).collect::<SmallVec<[_; 8]>>());
     }
 
     /// The same, once it is known what differs.
@@ -283,10 +286,10 @@ impl<'a> Reader<'a> {
             return Err(DecodeError::Invalid("a replica by its id where its place would do"));
         }
         // A counter that is 0 from now on, or many replicas that are new: that is another context.
-        if known.iter().all(|(_, counter)| *counter > 0) && fresh.len() <= FRESH_MAX {
-            return Ok(reference.with(&[known, fresh].concat()));
+        if known.iter().all(|(_, (_, counter))| *counter > 0) && fresh.len() <= FRESH_MAX {
+            return Ok(reference.with(&known, &fresh));
         }
-        let mut changed = known.into_iter().peekable();
+        let mut changed = known.into_iter().map(|(_, clock)| clock).peekable();
         let kept = reference.iter().map(|dot| {
             let counter = changed.next_if(|change| change.0 == dot.replica).map_or(dot.counter, |change| change.1);
             (dot.replica, counter)
@@ -294,9 +297,9 @@ impl<'a> Reader<'a> {
         Ok(kept.chain(fresh).collect())
     }
 
-    /// Replicas of the reference, and their counters from now on.
-    fn known_changes(&mut self, reference: &CausalContext, count: usize) -> Result<Vec<(ReplicaId, u64)>> {
-        let mut changes = Vec::with_capacity(count);
+    /// Replicas of the reference by their places, and their counters from now on.
+    fn known_changes(&mut self, reference: &CausalContext, count: usize) -> Result<Changed> {
+        let mut changes = Changed::with_capacity(count);
         let mut next = 0_usize;
         for _ in 0..count {
             let gap = usize::try_from(self.number()?).unwrap_or(usize::MAX);
@@ -309,7 +312,7 @@ impl<'a> Reader<'a> {
             if counter > 0 {
                 checked_counter(counter)?;
             }
-            changes.push((dot.replica, counter));
+            changes.push((place, (dot.replica, counter)));
             next = place + 1;
         }
         Ok(changes)

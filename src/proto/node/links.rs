@@ -103,6 +103,7 @@ impl Node {
 
     fn on_control_frame(&mut self, link: LinkId, frame: &Bytes) -> Result<(), Broken> {
         let Some(state) = self.links.get_mut(&link) else { return Ok(()) };
+        state.share(self.map.context(), self.map.truncated());
         let message = codec::decode_control(frame, &mut state.heard).map_err(|e| e.to_string())?;
         state.count_received(&message, frame, state.heard.contexts_bytes());
         let greeted = state.hello.is_some();
@@ -275,16 +276,7 @@ impl Node {
             state.learn(&context);
             self.note_announced(link, context);
         }
-        self.share_with(link);
         Ok(())
-    }
-
-    /// What the peer has said of contexts, and is known to have, is mostly what is here: see `Spoken::share`.
-    fn share_with(&mut self, link: LinkId) {
-        if let Some(state) = self.links.get_mut(&link) {
-            state.heard.share(self.map.context(), self.map.truncated());
-            state.known.iter_mut().for_each(|known| known.share(self.map.context()));
-        }
     }
 
     pub(super) fn on_push(&mut self, link: LinkId, delta: Delta) -> Result<(), Broken> {
@@ -307,7 +299,6 @@ impl Node {
             self.want_keys(link);
             return Ok(());
         }
-        self.share_with(link);
         self.received.add(merged.received);
         self.measure_push(&merged.changes);
         self.prune_if_late(link, merged.received);

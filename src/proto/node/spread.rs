@@ -131,6 +131,7 @@ impl Node {
     fn push(&mut self, link: LinkId) {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
+        state.share(self.map.context(), self.map.truncated());
         let Some(known) = state.push_base() else { return };
         let (fresh, withheld) = (state.pushed < self.own_version, state.withheld.take());
         if !fresh && withheld.is_some_and(|(_, context)| known.includes(&context)) {
@@ -190,6 +191,7 @@ impl Node {
     fn announce(&mut self, link: LinkId) {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
+        state.share(self.map.context(), self.map.truncated());
         state.announced = version;
         // In a small cluster it is told what it has itself, too: it does not know yet that this node has it.
         let large = self.overlay.is_large();
