@@ -27,7 +27,7 @@ const CHANGES_MAX: usize = 512;
 /// Who lacks more than this of another's list does not share it.
 const SHARED_MAX: usize = 256;
 /// The list that others share is made anew after so many changes.
-const FOLD_AT: usize = 64;
+const FOLD_AT: usize = 32;
 /// So many counters are compared at once.
 const STRIDE: usize = 8;
 
@@ -287,9 +287,6 @@ impl Clocks {
     pub(super) fn share(&mut self, other: &Self) {
         let (Some(ours), Some(theirs)) = (&mut self.list, &other.list) else { return };
         if Arc::ptr_eq(ours, theirs) {
-            if self.changes == other.changes {
-                self.changes.clone_from(&other.changes);
-            }
             return;
         }
         if theirs.ids.len() <= LIST_MAX {
