@@ -189,6 +189,9 @@ fn certificates(settings: &Settings) -> Result<Option<CertificateFiles>, Failure
         (Some(_), Some(_), Some(_)) if secret_file.is_some() => {
             Err(Failure::usage("give --secret-file or --tls-ca, --tls-cert and --tls-key, not both"))
         }
+        (Some(_), Some(_), Some(_)) if secret_of_environment().is_some() => Err(Failure::usage(
+            "TIDINGS_SECRET is set beside --tls-ca, --tls-cert and --tls-key: unset it, or give no --tls-*",
+        )),
         (Some(ca), Some(cert), Some(key)) => Ok(Some(CertificateFiles { ca, cert, key })),
         (ca, cert, _) => {
             let missing = if ca.is_none() {
@@ -211,7 +214,7 @@ fn known_secret(file: Option<&Path>, data_dir: Option<&Path>, joins: bool) -> Re
     if let Some(path) = file {
         return Ok(Some((secrets::read_secrets(path)?.into(), Origin::File(path.to_owned()))));
     }
-    if let Some(text) = std::env::var("TIDINGS_SECRET").ok().filter(|text| !text.is_empty()) {
+    if let Some(text) = secret_of_environment() {
         return Ok(Some((secrets::parse_secrets(&text, "TIDINGS_SECRET")?.into(), Origin::Environment)));
     }
     let kept = data_dir.map(|directory| directory.join(SECRET_FILE));
@@ -223,6 +226,10 @@ fn known_secret(file: Option<&Path>, data_dir: Option<&Path>, joins: bool) -> Re
         )),
         _ => Ok(None),
     }
+}
+
+fn secret_of_environment() -> Option<String> {
+    std::env::var("TIDINGS_SECRET").ok().filter(|text| !text.is_empty())
 }
 
 fn fresh(data_dir: Option<&Path>) -> Result<(Keys, Origin), Failure> {

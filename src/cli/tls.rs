@@ -25,6 +25,7 @@ use rustls::pki_types::pem::PemObject;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
@@ -137,6 +138,7 @@ pub(super) fn show(args: &ShowArgs, output: Output) -> Result<(), Failure> {
             if output.json {
                 let mut all = serde_json::Map::from_iter([("file".to_owned(), json!(path))]);
                 all.extend(facts.into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
+                all.extend(moments(&read));
                 output.line(&serde_json::Value::Object(all).to_string())?;
             } else {
                 output.line(&path.display().to_string())?;
@@ -177,6 +179,19 @@ fn facts(certificate: &X509Certificate<'_>) -> Vec<(&'static str, String)> {
         facts.push(("names", dns.join(" ")));
     }
     facts
+}
+
+/// The same moments for programs: RFC 3339, and whether now is between them.
+fn moments(certificate: &X509Certificate<'_>) -> [(String, serde_json::Value); 4] {
+    let validity = certificate.validity();
+    let moment = |moment: OffsetDateTime| json!(moment.format(&Rfc3339).unwrap_or_default());
+    let (begin, end) = (validity.not_before.to_datetime(), validity.not_after.to_datetime());
+    [
+        ("valid_from".to_owned(), moment(begin)),
+        ("valid_until".to_owned(), moment(end)),
+        ("valid".to_owned(), json!(validity.is_valid())),
+        ("days_left".to_owned(), json!(days_left(end))),
+    ]
 }
 
 /// What there is to say of a node's certificate that ends then (milliseconds since 1970), if that is soon.

@@ -10,12 +10,18 @@
 //! The context of a map takes its changes in after a while ([`fold`](Clocks::fold)), and those of links follow it
 //! ([`share`](Clocks::share)): so changes stay few. Few replicas are a list without changes.
 
+mod differing;
+
 use super::ReplicaId;
+use differing::{Beside, Lists, Pair, Pairs, counters, first_differing};
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::iter::FusedIterator;
 use std::sync::{Arc, Weak};
+
+pub(super) use differing::Differences;
+pub(crate) use differing::Differing;
 
 /// A replica and its counter, which is not 0.
 pub(super) type Clock = (ReplicaId, u64);
@@ -28,8 +34,6 @@ const CHANGES_MAX: usize = 512;
 const SHARED_MAX: usize = 256;
 /// The list that others share is made anew after so many changes.
 const FOLD_AT: usize = 32;
-/// So many counters are compared at once.
-const STRIDE: usize = 8;
 
 /// Equal sets are equal values, however they are kept.
 #[derive(Clone)]
@@ -69,18 +73,6 @@ struct Change {
     listed: u64,
     /// Its counter; 0 if it is gone.
     counter: u64,
-}
-
-/// A replica whose counter is not the same in two contexts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Differing {
-    pub(crate) replica: ReplicaId,
-    /// Where it stands in the first, if it does.
-    pub(crate) place: Option<usize>,
-    /// Its counter in the first, 0 if it has none,
-    pub(crate) ours: u64,
-    /// and in the second.
-    pub(crate) theirs: u64,
 }
 
 impl Clocks {
@@ -432,157 +424,6 @@ impl Change {
     }
 }
 
-/// Where two differ.
-pub(super) enum Differences<'a> {
-    /// They share a list.
-    Changes(Beside<'a>),
-    Lists(Lists<'a>),
-}
-
-impl Differences<'_> {
-    fn none() -> Self {
-        Self::Changes(Beside::new(&[], &[]))
-    }
-
-    /// Only where there are clocks of ours, and perhaps others.
-    pub(super) fn where_ours_are(self) -> Self {
-        match self {
-            Self::Lists(lists) => Self::Lists(Lists { only_ours: true, ..lists }),
-            changes @ Self::Changes(_) => changes,
-        }
-    }
-}
-
-impl Iterator for Differences<'_> {
-    type Item = Differing;
-
-    fn next(&mut self) -> Option<Differing> {
-        match self {
-            Self::Changes(beside) => beside.next(),
-            Self::Lists(lists) => lists.next(),
-        }
-    }
-}
-
-/// What two that share a list have changed of one replica; one of them at least has.
-type Pair<'a> = (Option<&'a Change>, Option<&'a Change>);
-
-/// The change of one of them, and the counters of both.
-fn counters((ours, theirs): Pair<'_>) -> (Change, u64, u64) {
-    let change = *ours.or(theirs).expect("one of them has changed it");
-    let counter = |side: Option<&Change>| side.map_or(change.listed, |change| change.counter);
-    (change, counter(ours), counter(theirs))
-}
-
-/// What is left to look at of the changes of two that share a list.
-struct Pairs<'a> {
-    ours: &'a [Change],
-    theirs: &'a [Change],
-}
-
-impl<'a> Iterator for Pairs<'a> {
-    type Item = Pair<'a>;
-
-    fn next(&mut self) -> Option<Pair<'a>> {
-        let order = match (self.ours.first(), self.theirs.first()) {
-            (Some(ours), Some(theirs)) => ours.order(theirs),
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (None, None) => return None,
-        };
-        let first = |side: &mut &'a [Change]| side.split_off_first();
-        let ours = if order.is_le() { first(&mut self.ours) } else { None };
-        let theirs = if order.is_ge() { first(&mut self.theirs) } else { None };
-        Some((ours, theirs))
-    }
-}
-
-/// Where they differ.
-pub(super) struct Beside<'a> {
-    pairs: Pairs<'a>,
-    /// Of ours that were looked at.
-    fresh: usize,
-    gone: usize,
-}
-
-impl<'a> Beside<'a> {
-    fn new(ours: &'a [Change], theirs: &'a [Change]) -> Self {
-        Self { pairs: Pairs { ours, theirs }, fresh: 0, gone: 0 }
-    }
-
-    fn next(&mut self) -> Option<Differing> {
-        for pair in self.pairs.by_ref() {
-            let (change, ours, theirs) = counters(pair);
-            let place = change.place + self.fresh - self.gone;
-            if let (Some(ours), _) = pair {
-                self.fresh += usize::from(ours.is_fresh());
-                self.gone += usize::from(ours.is_gone());
-            }
-            if ours != theirs {
-                return Some(Differing { replica: change.replica, place: (ours > 0).then_some(place), ours, theirs });
-            }
-        }
-        None
-    }
-}
-
-/// What is left to look at of two that share nothing.
-pub(super) struct Lists<'a> {
-    /// The next of each, and what is to come after it.
-    ours: (Option<Clock>, Iter<'a>),
-    theirs: (Option<Clock>, Iter<'a>),
-    /// Of the next of ours.
-    place: usize,
-    /// What is theirs alone is passed over.
-    only_ours: bool,
-}
-
-impl<'a> Lists<'a> {
-    fn new(mut ours: Iter<'a>, mut theirs: Iter<'a>, place: usize) -> Self {
-        Self { ours: (ours.next(), ours), theirs: (theirs.next(), theirs), place, only_ours: false }
-    }
-
-    fn next(&mut self) -> Option<Differing> {
-        loop {
-            if self.only_ours {
-                let replica = self.ours.0?.0;
-                if self.theirs.0.is_some_and(|theirs| theirs.0 < replica) {
-                    self.theirs.1.skip_to(replica);
-                    self.theirs.0 = self.theirs.1.next();
-                }
-            }
-            let (replica, ours, theirs) = match (self.ours.0, self.theirs.0) {
-                (Some(ours), Some(theirs)) => match ours.0.cmp(&theirs.0) {
-                    Ordering::Less => (ours.0, ours.1, 0),
-                    Ordering::Equal => (ours.0, ours.1, theirs.1),
-                    Ordering::Greater => (theirs.0, 0, theirs.1),
-                },
-                (Some(ours), None) => (ours.0, ours.1, 0),
-                (None, Some(theirs)) => (theirs.0, 0, theirs.1),
-                (None, None) => return None,
-            };
-            let place = (ours > 0).then_some(self.place);
-            if ours > 0 {
-                self.ours.0 = self.ours.1.next();
-                self.place += 1;
-            }
-            if theirs > 0 {
-                self.theirs.0 = self.theirs.1.next();
-            }
-            if ours != theirs {
-                return Some(Differing { replica, place, ours, theirs });
-            }
-        }
-    }
-}
-
-/// Where two lists of counters of the same replicas first differ; their length if they do not.
-fn first_differing(ours: &[u64], theirs: &[u64]) -> usize {
-    let strides = ours.as_chunks::<STRIDE>().0.iter().zip(theirs.as_chunks::<STRIDE>().0);
-    let same = STRIDE * strides.take_while(|(ours, theirs)| ours == theirs).count();
-    same + ours[same..].iter().zip(&theirs[same..]).take_while(|(ours, theirs)| ours == theirs).count()
-}
-
 /// The clocks, in the order of the replicas.
 #[derive(Clone)]
 pub(super) struct Iter<'a> {
@@ -783,18 +624,5 @@ mod tests {
         let changed = same.changes().len();
         same.changes().to_vec().iter().for_each(|change| same.set(change.replica, change.listed));
         assert!(changed > 0 && same.changes.is_none());
-    }
-
-    #[test]
-    fn the_first_that_differs_is_found_wherever_it_stands() {
-        for len in 0..30_usize {
-            let ours: Vec<u64> = (0..len as u64).collect();
-            assert_eq!(first_differing(&ours, &ours), len);
-            for at in 0..len {
-                let mut theirs = ours.clone();
-                theirs[at..].fill(99);
-                assert_eq!(first_differing(&ours, &theirs), at, "of {len}");
-            }
-        }
     }
 }

@@ -323,6 +323,8 @@ impl FromIterator<Dot> for DotSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
 
     const A: u128 = 1;
     const B: u128 = 2;
@@ -343,6 +345,56 @@ mod tests {
             let mut got = context(left);
             got.join(&context(right));
             assert_eq!(got, context(joined), "{left:?} ⊔ {right:?}");
+        }
+    }
+
+    /// Contexts of many replicas that come of one another, in all the ways in which they may be kept.
+    #[test]
+    fn however_contexts_are_kept_a_join_takes_the_greater_counters() {
+        for seed in 0..300 {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let replicas: Vec<_> = (0..rng.random_range(1..300_u128)).map(|_| ReplicaId::random(&mut rng)).collect();
+            let all: CausalContext = replicas.iter().map(|id| (*id, 5)).collect();
+            let change = |context: &mut CausalContext, rng: &mut StdRng| {
+                for _ in 0..rng.random_range(0..80) {
+                    let known = rng.random_bool(0.9);
+                    let id = if known { replicas[rng.random_range(0..replicas.len())] } else { ReplicaId::random(rng) };
+                    context.extend_to(Dot::new(id, rng.random_range(1..9)));
+                }
+            };
+            let (mut ours, mut theirs) = (all.clone(), all);
+            for _ in 0..rng.random_range(0..4) {
+                change(&mut ours, &mut rng);
+                change(&mut theirs, &mut rng);
+                [&mut ours, &mut theirs].into_iter().for_each(|side| {
+                    if rng.random() {
+                        side.fold()
+                    }
+                });
+                if rng.random() {
+                    theirs.share(&ours);
+                }
+            }
+            let plain = |context: &CausalContext| context.iter().map(|dot| (dot.replica, dot.counter)).collect();
+            let (left, right): (BTreeMap<_, u64>, BTreeMap<_, u64>) = (plain(&ours), plain(&theirs));
+            let mut expected = left.clone();
+            right.iter().for_each(|(id, counter)| {
+                let greater = expected.entry(*id).or_default();
+                *greater = (*greater).max(*counter);
+            });
+            let mut joined = ours.clone();
+            joined.join(&theirs);
+            assert_eq!(plain(&joined), expected, "seed {seed}");
+            assert_eq!((joined.includes(&ours), joined.includes(&theirs)), (true, true), "seed {seed}");
+            assert_eq!(ours.includes(&theirs), left == expected, "seed {seed}");
+            assert_eq!((plain(&ours), plain(&theirs)), (left, right), "seed {seed}: copies are copies");
+
+            let places = (0..ours.len()).filter(|_| rng.random_bool(0.1));
+            let known: Vec<_> = places.filter_map(|place| Some((place, (ours.at(place)?.replica, 99)))).collect();
+            let fresh = [(ReplicaId::random(&mut rng), 7)];
+            let mut expected: BTreeMap<_, _> = plain(&ours);
+            expected.extend(known.iter().map(|(_, clock)| *clock).chain(fresh));
+            assert_eq!(plain(&ours.with(&known, &fresh)), expected, "seed {seed}");
         }
     }
 

@@ -129,6 +129,10 @@ fn a_certificate_that_ends_soon_is_warned_of_until_it_is_renewed() {
     eventually("the log says so", || log_of(&a).contains(soon));
     let shown = stdout(&run(["tls", "show", &ours.path("a/node.pem")]));
     assert!(shown.contains("(9 days left: RENEW IT)"), "{shown}");
+    let shown = parsed(&run(["tls", "show", &ours.path("a/node.pem"), "--json"]));
+    assert_eq!((&shown["valid"], &shown["days_left"]), (&true.into(), &9.into()));
+    let moment = shown["valid_until"].as_str().expect("text");
+    assert!(moment.ends_with('Z') && moment.as_bytes().get(10) == Some(&b'T'), "{moment}");
     let doctor = || stdout(&run(["doctor", "--http", &a.http, "--http", &b.http]));
     assert!(doctor().contains(&format!("a: {soon}")) && !doctor().contains("b: "), "{}", doctor());
     let end = |node: &Node| node.get("/v1/status").json()["certificate_expires"].as_u64().expect("a moment");
@@ -192,6 +196,10 @@ fn what_is_wrong_with_certificates_is_said_before_a_node_starts() {
     let both = [ours.flags("a").to_vec(), vec!["--in-memory".into(), "--secret-file".into(), "s".into()]].concat();
     let said = refused(&both.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
     assert!(said.contains("not both"), "{said}");
+    let flags = [ours.flags("a").to_vec(), vec!["--in-memory".into()]].concat();
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let said = refused(&flags, &[("TIDINGS_SECRET", &"ab".repeat(32))]);
+    assert!(said.contains("TIDINGS_SECRET is set beside --tls-ca"), "{said}");
     let mixed =
         [fs::read(ours.path("ca/ca.pem")).expect("read"), fs::read(theirs.path("ca/ca.pem")).expect("read")].concat();
     fs::write(ours.path("mixed.pem"), &mixed).expect("written");
