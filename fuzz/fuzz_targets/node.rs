@@ -137,7 +137,7 @@ impl World {
         match draw.below(14) {
             0 => self.to_victim(draw.byte()),
             1 => self.to_other(draw.byte()),
-            2 => (0..draw.byte()).for_each(|number| self.both(number)),
+            2 => (0..usize::from(draw.byte())).for_each(|number| self.both(number)),
             3 => self.spoil(draw),
             4 => self.insert(draw),
             5 => self.lose(draw),
@@ -153,17 +153,17 @@ impl World {
 
     // --- Carrying
 
-    fn wire(&mut self, choice: u8) -> Option<&mut Wire> {
+    fn wire(&mut self, choice: impl Into<usize>) -> Option<&mut Wire> {
         let count = self.wires.len().max(1);
-        self.wires.get_mut(usize::from(choice) % count)
+        self.wires.get_mut(choice.into() % count)
     }
 
-    fn both(&mut self, number: u8) {
+    fn both(&mut self, number: usize) {
         self.to_victim(number);
         self.to_other(number);
     }
 
-    fn to_victim(&mut self, choice: u8) {
+    fn to_victim(&mut self, choice: impl Into<usize>) {
         let Some(wire) = self.wire(choice) else { return };
         let link = wire.link;
         match wire.to_victim.pop_front().and_then(|item| wire.heard(0, item)) {
@@ -174,7 +174,7 @@ impl World {
         }
     }
 
-    fn to_other(&mut self, choice: u8) {
+    fn to_other(&mut self, choice: impl Into<usize>) {
         let Some(wire) = self.wire(choice) else { return };
         let (link, honest) = (wire.link, wire.honest);
         match wire.to_other.pop_front().and_then(|item| wire.heard(1, item)) {
@@ -403,7 +403,7 @@ impl World {
             if self.wires.iter().all(is_quiet) && self.nodes[0].map().audit() == self.nodes[1].map().audit() {
                 return;
             }
-            (0..self.wires.len() as u8).for_each(|number| self.both(number));
+            (0..self.wires.len()).for_each(|number| self.both(number));
             self.now_us += 20_000;
             [0, 1].into_iter().for_each(|who| self.tell(who, Input::Timeout));
             if self.wires.is_empty() {

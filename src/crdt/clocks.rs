@@ -533,7 +533,7 @@ mod tests {
             };
             let mut ours = ours;
             let known: Vec<_> = common.keys().copied().collect();
-            let mut change = |side: &mut Clocks, rng: &mut StdRng| {
+            let change = |side: &mut Clocks, rng: &mut StdRng| {
                 for _ in 0..rng.random_range(0..90) {
                     let replica = if rng.random_bool(0.2) || known.is_empty() {
                         id(rng, alike)

@@ -27,8 +27,8 @@ pub enum Causality {
 /// A set of dots without gaps: a version vector (Parker et al. 1983), for each replica the dots 1 to a counter.
 ///
 /// Costs: `get` and `contains` are logarithmic in the number of replicas. `join`, `includes` and `compare` are linear in it at
-/// most; of contexts that come of one another, as a clone does that was changed, they look only at what is not shared. A clone
-/// of a large one is a reference.
+/// most; of contexts that come of one another, as a clone does that was changed, they look only at what was changed. A clone
+/// is a reference.
 ///
 /// ```
 /// use tidings::{CausalContext, Dot, ReplicaId, crdt::Causality};
@@ -83,7 +83,7 @@ impl CausalContext {
     }
 
     /// Adds a dot, which must be in the set or next to it.
-    /// A search; a new replica moves those after it, of a dozen or of 48 at most, and copies what is shared of them.
+    /// A search; and moves, or copies if they are shared, 48 clocks at most or, of more replicas, what was changed lately.
     pub fn insert(&mut self, dot: Dot) {
         debug_assert!(dot.counter <= self.get(dot.replica) + 1, "{dot} would leave a gap");
         self.extend_to(dot);

@@ -20,17 +20,24 @@ pub(crate) struct Rebuild {
     numbers: Vec<u32>,
     /// By the map's number: counters, and where they live.
     dots: Vec<Vec<(u64, Slot)>>,
+    /// How many entries it is said to have.
+    said: usize,
+    /// There is room for so many.
+    room: usize,
 }
+
+/// So many entries have room before the first has come.
+const ROOM: usize = 1 << 12;
+/// And later so many times those that have: a damaged number must not cost memory that its entries do not.
+const ROOM_TIMES: usize = 4;
 
 type Result<T> = std::result::Result<T, &'static str>;
 
 impl Rebuild {
-    /// An empty map of `id`, with room for so many entries.
+    /// An empty map of `id`, which is said to have so many entries.
     pub(crate) fn new(id: ReplicaId, key: AuditKey, drift_ms: u64, entries: usize) -> Self {
-        let mut map = OrMap::with_audit_key(id, key).with_drift_ms(drift_ms);
-        // A damaged number must not cost memory that its entries do not.
-        map.table.reserve(entries.min(1 << 24));
-        Self { map, numbers: Vec::new(), dots: Vec::new() }
+        let map = OrMap::with_audit_key(id, key).with_drift_ms(drift_ms);
+        Self { map, numbers: Vec::new(), dots: Vec::new(), said: entries, room: 0 }
     }
 
     /// What is known of the next replica.
@@ -62,6 +69,11 @@ impl Rebuild {
     ) -> Result<()> {
         if !(1..=Key::BYTES_MAX).contains(&key.bytes.len()) {
             return Err("a key is empty, or too long");
+        }
+        let count = self.map.table.len();
+        if count >= self.room {
+            self.room = self.said.min(ROOM.max(count.saturating_mul(ROOM_TIMES))).max(count + 1);
+            self.map.table.reserve(self.room);
         }
         let place = self.map.table.place(key);
         if place.slot.is_some() || self.map.pending.get(key).is_some() {
@@ -141,5 +153,29 @@ impl Rebuild {
             log.1 = DotLog::from_sorted(&dots);
         }
         Ok(self.map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::stored::RegisterRef;
+
+    /// Found by fuzzing: a checkpoint whose counters were damaged took room for 16 million entries before the first was read.
+    #[test]
+    fn a_number_of_entries_that_is_wrong_costs_no_memory_that_they_do_not() {
+        const ALL: u64 = 20_000;
+        let id = ReplicaId::from(1);
+        let mut rebuild = Rebuild::new(id, AuditKey::new([0; 16]), 0, usize::MAX);
+        rebuild.replica(ReplicaState { number: 0, id, context: ALL, truncated: 0 }).expect("the first");
+        for counter in 1..=ALL {
+            let timestamp = Timestamp::from_bits(1 << 20);
+            let register = RegisterRef { value: Some(b"value"), timestamp, deadline: None };
+            let state = RegisterState { replica: 0, counter, register, dead_from: None };
+            rebuild.entry(Key::usr(&counter.to_be_bytes()), [state], None).expect("an entry");
+            let room = rebuild.map.table.capacity();
+            assert!(room <= 2 * ROOM_TIMES * ROOM.max(counter as usize), "room for {room} after {counter} entries");
+        }
+        assert!(rebuild.finish(Timestamp::from_bits(1 << 20)).is_ok_and(|map| map.entry_count() == ALL as usize));
     }
 }

@@ -179,6 +179,11 @@ impl Table {
         slots.reserve(entries.saturating_sub(slots.len()));
     }
 
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.slots.capacity().max(self.by_key.capacity())
+    }
+
     /// Takes an entry out.
     pub(super) fn remove(&mut self, slot: Slot) {
         let hash = hash_of(&self.hasher, self.key(slot));

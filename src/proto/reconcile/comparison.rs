@@ -46,7 +46,6 @@ struct Listed {
 
 /// What an offer has led to.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is not kept")]
 pub(crate) enum Outcome {
     /// More is on its way.
     Waiting,

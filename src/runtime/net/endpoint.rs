@@ -7,6 +7,7 @@
 //! trips.
 
 use super::limit::LimitedSocket;
+use super::refusals::Refusals;
 use super::socket::CutSocket;
 use super::traffic::Traffic;
 use super::{
@@ -210,6 +211,7 @@ fn server_config(identity: &Identity, transport: &Arc<quinn::TransportConfig>) -
 struct Handshakes {
     tasks: JoinSet<Result<Accepted, LinkError>>,
     oldest_first: VecDeque<(SocketAddr, AbortHandle)>,
+    refusals: Refusals,
 }
 
 impl Handshakes {
@@ -247,6 +249,7 @@ impl Handshakes {
             match self.tasks.join_next_with_id().await? {
                 Ok((id, result)) => {
                     self.forget(id);
+                    result.as_ref().err().into_iter().for_each(|error| self.refusals.tell(error));
                     return Some(result);
                 }
                 Err(given_up) => self.forget(given_up.id()),
@@ -267,13 +270,7 @@ async fn handshake(
 ) -> Result<Accepted, LinkError> {
     match established(incoming, &identity, timeout).await {
         Ok((connection, who)) => Ok((connection, who, peer)),
-        Err(fault) => {
-            match fault {
-                LinkFault::GivenUp => tracing::debug!(%peer, reason = %fault, "no connection"),
-                _ => tracing::warn!(%peer, reason = %fault, "refused a connection"),
-            }
-            Err(LinkError { peer, fault })
-        }
+        Err(fault) => Err(LinkError { peer, fault }),
     }
 }
 

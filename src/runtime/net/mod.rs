@@ -31,6 +31,7 @@ mod endpoint;
 mod error;
 mod keys;
 mod limit;
+mod refusals;
 mod reset;
 mod secret;
 mod secrets;
