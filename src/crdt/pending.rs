@@ -138,3 +138,27 @@ fn join_shared(old: &mut Arc<EntryContext>, new: &Arc<EntryContext>) {
         joined.bound.join(&new.bound);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crdt::ReplicaId;
+
+    /// Keys of two syncs stand among each other; of one of them all is here.
+    #[test]
+    fn only_what_is_covered_settles_whatever_stands_beside_it() {
+        let context = |counter| [(ReplicaId::from(1), counter)].into_iter().collect::<CausalContext>();
+        let of = |counter| Arc::new(EntryContext { context: context(counter), bound: context(counter - 1) });
+        let (less, more) = (of(3), of(5));
+        let mut pending = Pending::default();
+        let keys: Vec<[u8; 1]> = (0..6).map(|n| [n]).collect();
+        keys.iter().enumerate().for_each(|(n, key)| pending.add(Key::usr(key), [&less, &more][n % 2]));
+        let (bounds, settled) = pending.settle(&context(4));
+        assert_eq!(bounds, context(2));
+        let mut gone = Vec::new();
+        settled.for_each(|key, _| gone.extend_from_slice(key.bytes));
+        assert_eq!((gone, pending.len()), (vec![0, 2, 4], 3));
+        let (bounds, settled) = pending.settle(&context(5));
+        assert_eq!((bounds, settled.is_empty(), pending.len()), (context(4), false, 0));
+    }
+}
