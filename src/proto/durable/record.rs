@@ -152,6 +152,10 @@ fn write_register(writer: &mut Writer, state: &RegisterState<'_>, last: bool) {
 pub(super) fn read<'a>(key: &'a [u8], value: &'a [u8]) -> Result<Record<'a>> {
     let (&kind, rest) = key.split_first().ok_or(DecodeError::Truncated)?;
     let mut reader = Reader::new(value);
+    // There is one of each: a second one under a longer key would be read after that which a node writes, and count.
+    if matches!(kind, IDENTITY | STATE | PEERS) && !rest.is_empty() {
+        return Err(DecodeError::Invalid("a record that there is once, under a longer key"));
+    }
     let record = match kind {
         IDENTITY => Record::Identity(read_identity(&mut reader)?),
         STATE => Record::State(read_state(&mut reader)?),
@@ -247,4 +251,18 @@ pub(super) fn write_peers(peers: &RememberedPeers, to: &mut Vec<u8>) {
 
 fn read_peers(value: &[u8]) -> Result<RememberedPeers> {
     serde_json::from_slice(value).map_err(|_| DecodeError::Invalid("a list of peers that cannot be read"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Found by fuzzing: a node wrote its counters beside such a record, and could not be started again.
+    #[test]
+    fn what_there_is_once_has_a_key_of_one_byte() {
+        for kind in [IDENTITY, STATE, PEERS] {
+            let refused = read(&[kind, 0, 1], &[]).expect_err("a longer key");
+            assert!(refused.to_string().contains("under a longer key"), "{refused}");
+        }
+    }
 }
