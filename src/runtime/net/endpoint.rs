@@ -249,7 +249,9 @@ impl Handshakes {
             match self.tasks.join_next_with_id().await? {
                 Ok((id, result)) => {
                     self.forget(id);
-                    result.as_ref().err().into_iter().for_each(|error| self.refusals.tell(error));
+                    if let Err(error) = &result {
+                        self.refusals.tell(error);
+                    }
                     return Some(result);
                 }
                 Err(given_up) => self.forget(given_up.id()),
@@ -268,10 +270,9 @@ async fn handshake(
     identity: Identity,
     timeout: Duration,
 ) -> Result<Accepted, LinkError> {
-    match established(incoming, &identity, timeout).await {
-        Ok((connection, who)) => Ok((connection, who, peer)),
-        Err(fault) => Err(LinkError { peer, fault }),
-    }
+    let (connection, who) =
+        established(incoming, &identity, timeout).await.map_err(|fault| LinkError { peer, fault })?;
+    Ok((connection, who, peer))
 }
 
 async fn established(
