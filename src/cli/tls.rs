@@ -138,11 +138,12 @@ pub(super) fn show(args: &ShowArgs, output: Output) -> Result<(), Failure> {
             if output.json {
                 let mut all = serde_json::Map::from_iter([("file".to_owned(), json!(path))]);
                 all.extend(facts.into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
-                all.extend(moments(&read));
+                all.extend(moments_for_programs(&read));
                 output.line(&serde_json::Value::Object(all).to_string())?;
             } else {
                 output.line(&path.display().to_string())?;
-                facts.iter().try_for_each(|(name, value)| output.line(&format!("  {name:<12} {value}")))?;
+                let mut lines = facts.into_iter().chain(moments_for_people(&read));
+                lines.try_for_each(|(name, value)| output.line(&format!("  {name:<12} {value}")))?;
             }
         }
     }
@@ -150,18 +151,9 @@ pub(super) fn show(args: &ShowArgs, output: Output) -> Result<(), Failure> {
 }
 
 fn facts(certificate: &X509Certificate<'_>) -> Vec<(&'static str, String)> {
-    let validity = certificate.validity();
-    let end = validity.not_after.to_datetime();
-    let left = match (validity.is_valid(), ends_soon(end)) {
-        (false, _) => "NOT VALID NOW".to_owned(),
-        (true, soon) => format!("{} days left{}", days_left(end), if soon { ": RENEW IT" } else { "" }),
-    };
-    let moment = |moment: x509_parser::time::ASN1Time| moment.to_rfc2822().unwrap_or_default();
     let mut facts = vec![
         ("subject", printable(certificate.subject().to_string().as_bytes())),
         ("issuer", printable(certificate.issuer().to_string().as_bytes())),
-        ("valid_from", moment(validity.not_before)),
-        ("valid_until", format!("{} ({left})", moment(validity.not_after))),
     ];
     let names = certificate.subject_alternative_name().ok().flatten().map(|names| names.value.general_names.clone());
     let dns = names.into_iter().flatten().filter_map(|name| match name {
@@ -181,8 +173,19 @@ fn facts(certificate: &X509Certificate<'_>) -> Vec<(&'static str, String)> {
     facts
 }
 
-/// The same moments for programs: RFC 3339, and whether now is between them.
-fn moments(certificate: &X509Certificate<'_>) -> [(String, serde_json::Value); 4] {
+fn moments_for_people(certificate: &X509Certificate<'_>) -> [(&'static str, String); 2] {
+    let validity = certificate.validity();
+    let end = validity.not_after.to_datetime();
+    let left = match (validity.is_valid(), ends_soon(end)) {
+        (false, _) => "NOT VALID NOW".to_owned(),
+        (true, soon) => format!("{} days left{}", days_left(end), if soon { ": RENEW IT" } else { "" }),
+    };
+    let moment = |moment: x509_parser::time::ASN1Time| moment.to_rfc2822().unwrap_or_default();
+    [("valid_from", moment(validity.not_before)), ("valid_until", format!("{} ({left})", moment(validity.not_after)))]
+}
+
+/// The same for programs: RFC 3339, and whether now is between them.
+fn moments_for_programs(certificate: &X509Certificate<'_>) -> [(String, serde_json::Value); 4] {
     let validity = certificate.validity();
     let moment = |moment: OffsetDateTime| json!(moment.format(&Rfc3339).unwrap_or_default());
     let (begin, end) = (validity.not_before.to_datetime(), validity.not_after.to_datetime());
