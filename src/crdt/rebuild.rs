@@ -22,8 +22,6 @@ pub(crate) struct Rebuild {
     dots: Vec<Vec<(u64, Slot)>>,
     /// How many entries it is said to have.
     said: usize,
-    /// There is room for so many.
-    room: usize,
 }
 
 /// So many entries have room before the first has come.
@@ -37,7 +35,7 @@ impl Rebuild {
     /// An empty map of `id`, which is said to have so many entries.
     pub(crate) fn new(id: ReplicaId, key: AuditKey, drift_ms: u64, entries: usize) -> Self {
         let map = OrMap::with_audit_key(id, key).with_drift_ms(drift_ms);
-        Self { map, numbers: Vec::new(), dots: Vec::new(), said: entries, room: 0 }
+        Self { map, numbers: Vec::new(), dots: Vec::new(), said: entries }
     }
 
     /// What is known of the next replica.
@@ -71,9 +69,8 @@ impl Rebuild {
             return Err("a key is empty, or too long");
         }
         let count = self.map.table.len();
-        if count >= self.room {
-            self.room = self.said.min(ROOM.max(count.saturating_mul(ROOM_TIMES))).max(count + 1);
-            self.map.table.reserve(self.room);
+        if count == self.map.table.room() {
+            self.map.table.reserve(self.said.min(ROOM.max(count.saturating_mul(ROOM_TIMES))));
         }
         let place = self.map.table.place(key);
         if place.slot.is_some() || self.map.pending.get(key).is_some() {
@@ -173,7 +170,7 @@ mod tests {
             let register = RegisterRef { value: Some(b"value"), timestamp, deadline: None };
             let state = RegisterState { replica: 0, counter, register, dead_from: None };
             rebuild.entry(Key::usr(&counter.to_be_bytes()), [state], None).expect("an entry");
-            let room = rebuild.map.table.capacity();
+            let room = rebuild.map.table.room();
             assert!(room <= 2 * ROOM_TIMES * ROOM.max(counter as usize), "room for {room} after {counter} entries");
         }
         assert!(rebuild.finish(Timestamp::from_bits(1 << 20)).is_ok_and(|map| map.entry_count() == ALL as usize));

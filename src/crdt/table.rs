@@ -179,9 +179,9 @@ impl Table {
         slots.reserve(entries.saturating_sub(slots.len()));
     }
 
-    #[cfg(test)]
-    pub(super) fn capacity(&self) -> usize {
-        self.slots.capacity().max(self.by_key.capacity())
+    /// How many entries there is room for.
+    pub(super) fn room(&self) -> usize {
+        self.slots.capacity()
     }
 
     /// Takes an entry out.
