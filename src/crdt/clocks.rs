@@ -55,7 +55,7 @@ struct List {
 }
 
 /// What is not as in a list, in the order of the replicas.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Default)]
 struct Changes {
     all: Vec<Change>,
     /// Of them those that the list does not have,
@@ -64,7 +64,7 @@ struct Changes {
     gone: usize,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 struct Change {
     replica: ReplicaId,
     /// Where it stands in the list; of one that does not, where the first after it does.
@@ -178,7 +178,7 @@ impl Clocks {
         };
         if self.changes.is_none() && list.ids.len() <= LIST_MAX {
             let list = Arc::make_mut(list);
-            list.before = None;
+            debug_assert!(list.before.is_none(), "only longer ones are made from others");
             match list.ids.binary_search(&replica) {
                 Ok(at) => list.counters[at] = counter,
                 Err(at) => {
@@ -425,7 +425,6 @@ impl Change {
 }
 
 /// The clocks, in the order of the replicas.
-#[derive(Clone)]
 pub(super) struct Iter<'a> {
     ids: &'a [ReplicaId],
     counters: &'a [u64],
