@@ -563,7 +563,7 @@ fn idle_day_on_metered_links() {
 }
 
 #[test]
-#[ignore = "takes minutes: contexts of a thousand replicas are joined for each frame while they come together; README.md has the command"]
+#[ignore = "takes a minute of a core: a thousand nodes that come together; README.md has the command"]
 fn idle_hour_of_a_thousand_on_metered_links() {
     demand_little(1_000, 1);
 }

@@ -375,7 +375,7 @@ fn a_thousand_nodes_without_records_agree_also_when_half_of_them_crash() {
 
 /// What a cluster of that size is for: it comes together through one node, and half of it crashes at once.
 #[test]
-#[ignore = "takes many minutes: contexts of a thousand replicas are joined and copied for each frame; README.md has the command"]
+#[ignore = "takes five minutes of a core: a thousand nodes with records of each other; README.md has the command"]
 fn a_thousand_nodes_agree_also_when_half_of_them_crash() {
     let settings = Settings { nodes: 1_000, joins: Joins::First, ..Settings::default() };
     let crash = Some(Crash { share: 0.5, at_s: 2.0, back_after_s: None });
