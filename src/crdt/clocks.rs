@@ -118,7 +118,7 @@ impl Clocks {
     }
 
     /// Whether both have their changes beside one list.
-    fn shares(&self, other: &Self) -> bool {
+    pub(super) fn shares(&self, other: &Self) -> bool {
         match (&self.list, &other.list) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
             (ours, theirs) => ours.is_none() && theirs.is_none(),

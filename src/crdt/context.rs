@@ -131,6 +131,12 @@ impl CausalContext {
         self.clocks.share(&other.clocks);
     }
 
+    /// Whether comparing the two costs no more than what was changed in either.
+    #[cfg(test)]
+    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
+        self.clocks.shares(&other.clocks)
+    }
+
     /// For the context that others are kept in common with, after it has changed: they share what is here now, and how they differ
     /// from it stays little. Linear, once in a while.
     pub(crate) fn fold(&mut self) {

@@ -311,12 +311,13 @@ impl Link {
         }
     }
 
-    /// What was said and heard of contexts, and what the peer is known to have, is mostly what is here: see `Spoken::share`. To be
+    /// What was said and heard of contexts, and what the peer has and announces, is mostly what is here: see `Spoken::share`. To be
     /// called before any of it is compared.
     pub(crate) fn share(&mut self, context: &CausalContext, bound: &CausalContext) {
         self.heard.share(context, bound);
         self.said.share(context, bound);
         self.known.iter_mut().for_each(|known| known.share(context));
+        self.awaited.iter_mut().for_each(|awaited| awaited.context.share(context));
     }
 
     /// What a push may build on; `None` while that is not known, or the peer has asked for a pull that has not begun.

@@ -63,6 +63,9 @@ impl Node {
         let told: SmallVec<[LinkId; 8]> = self.links.iter().filter(|(_, s)| any(s)).map(|(link, _)| *link).collect();
         let mut announced = false;
         for link in told {
+            if let Some(state) = self.links.get_mut(&link) {
+                state.share(self.map.context(), self.map.truncated());
+            }
             if self.links.get(&link).is_some_and(|state| due(self.push_due(state))) {
                 self.push(link);
             }
@@ -131,7 +134,6 @@ impl Node {
     fn push(&mut self, link: LinkId) {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
-        state.share(self.map.context(), self.map.truncated());
         let Some(known) = state.push_base() else { return };
         let (fresh, withheld) = (state.pushed < self.own_version, state.withheld.take());
         if !fresh && withheld.is_some_and(|(_, context)| known.includes(&context)) {
@@ -191,7 +193,6 @@ impl Node {
     fn announce(&mut self, link: LinkId) {
         let version = self.any_version;
         let Some(state) = self.links.get_mut(&link) else { return };
-        state.share(self.map.context(), self.map.truncated());
         state.announced = version;
         // In a small cluster it is told what it has itself, too: it does not know yet that this node has it.
         let large = self.overlay.is_large();
@@ -304,5 +305,35 @@ impl Node {
     pub(super) fn anti_entropy_soon(&mut self) {
         self.anti_entropy_wait = self.config.anti_entropy;
         self.anti_entropy_at = self.anti_entropy_at.min(self.now.instant + self.config.anti_entropy);
+    }
+}
+
+#[cfg(all(test, feature = "cli"))]
+mod tests {
+    use super::*;
+    use crate::simulate::{Cluster, Settings};
+
+    /// Among many writers a push would cost several passes over all of them, were they not kept beside one list.
+    #[test]
+    fn what_links_know_is_kept_beside_the_list_of_the_nodes_own_context() {
+        const NODES: usize = 80;
+        let mut cluster = Cluster::new(Settings { nodes: NODES, ..Settings::default() });
+        cluster.run_until_converged(60_000_000).expect("they come together");
+        for write in 0..10 * NODES {
+            cluster.put(write % NODES, write, 8);
+            cluster.run_for(20_000);
+        }
+        let (mut beside, mut all) = ([0; 3], 0);
+        for node in (0..NODES).filter_map(|who| cluster.node(who)) {
+            let own = node.map.context();
+            for state in node.links.values().filter(|state| node.flow(state) == Flow::Eager) {
+                let known = state.known.as_ref().is_some_and(|known| known.is_shared_with(own));
+                let kept = [known, state.heard.context().is_shared_with(own), state.said.context().is_shared_with(own)];
+                beside.iter_mut().zip(kept).for_each(|(count, kept)| *count += usize::from(kept));
+                all += 1;
+            }
+        }
+        println!("{beside:?} of {all}");
+        assert!(beside.iter().all(|count| count * 10 > all * 9), "{beside:?} of {all}");
     }
 }
