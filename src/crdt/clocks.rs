@@ -35,6 +35,12 @@ const SHARED_MAX: usize = 256;
 /// The list that others share is made anew after so many changes.
 const FOLD_AT: usize = 32;
 
+#[cfg(test)]
+thread_local! {
+    /// How often two of many replicas were compared from the first to the last.
+    pub(super) static COMPARED_WHOLE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 /// Equal sets are equal values, however they are kept.
 #[derive(Clone)]
 pub(super) struct Clocks {
@@ -65,7 +71,7 @@ struct Changes {
 }
 
 #[derive(Clone, Copy)]
-struct Change {
+pub(super) struct Change {
     replica: ReplicaId,
     /// Where it stands in the list; of one that does not, where the first after it does.
     place: usize,
@@ -100,7 +106,7 @@ impl Clocks {
         self.list.as_ref().map_or(&[], |list| &list.counters)
     }
 
-    fn changes(&self) -> &[Change] {
+    pub(super) fn changes(&self) -> &[Change] {
         self.changes.as_ref().map_or(&[], |changes| &changes.all)
     }
 
@@ -118,7 +124,7 @@ impl Clocks {
     }
 
     /// Whether both have their changes beside one list.
-    pub(super) fn shares(&self, other: &Self) -> bool {
+    fn shares(&self, other: &Self) -> bool {
         match (&self.list, &other.list) {
             (Some(ours), Some(theirs)) => Arc::ptr_eq(ours, theirs),
             (ours, theirs) => ours.is_none() && theirs.is_none(),
@@ -263,6 +269,10 @@ impl Clocks {
         }
         if self.shares(other) {
             return Differences::Changes(Beside::new(self.changes(), other.changes()));
+        }
+        #[cfg(test)]
+        if self.len().min(other.len()) > LIST_MAX {
+            COMPARED_WHOLE.set(COMPARED_WHOLE.get() + 1);
         }
         let same_ids = self.changes.is_none() && other.changes.is_none() && self.ids() == other.ids();
         let same = if same_ids { first_differing(self.counters(), other.counters()) } else { 0 };

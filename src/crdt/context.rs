@@ -131,10 +131,16 @@ impl CausalContext {
         self.clocks.share(&other.clocks);
     }
 
-    /// Whether comparing the two costs no more than what was changed in either.
+    /// How often two contexts of many replicas were compared in full by this thread.
     #[cfg(test)]
-    pub(crate) fn is_shared_with(&self, other: &Self) -> bool {
-        self.clocks.shares(&other.clocks)
+    pub(crate) fn compared_whole() -> u64 {
+        super::clocks::COMPARED_WHOLE.get()
+    }
+
+    /// How many of its counters are not as in the list that is shared.
+    #[cfg(test)]
+    pub(crate) fn changes(&self) -> usize {
+        self.clocks.changes().len()
     }
 
     /// For the context that others are kept in common with, after it has changed: they share what is here now, and how they differ
