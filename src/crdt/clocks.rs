@@ -11,9 +11,11 @@
 //! ([`share`](Clocks::share)): so changes stay few. Few replicas are a list without changes.
 
 mod differing;
+mod find;
 
 use super::ReplicaId;
 use differing::{Beside, Lists, Pair, Pairs, counters, first_differing};
+use find::find;
 use smallvec::SmallVec;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -136,12 +138,12 @@ impl Clocks {
         {
             return change.counter;
         }
-        self.ids().binary_search(&replica).map_or(0, |at| self.counters()[at])
+        find(self.ids(), replica, |id| *id).map_or(0, |at| self.counters()[at])
     }
 
     /// Where `replica` stands in the order of the replicas.
     pub(super) fn place(&self, replica: ReplicaId) -> Option<usize> {
-        let listed = self.ids().binary_search(&replica);
+        let listed = find(self.ids(), replica, |id| *id);
         let Some(changes) = self.changes.as_ref().filter(|changes| !changes.is_regular()) else { return listed.ok() };
         let found = changes.find(replica);
         let is_there = found.map_or(listed.is_ok(), |at| changes.all[at].counter > 0);
@@ -185,7 +187,7 @@ impl Clocks {
         if self.changes.is_none() && list.ids.len() <= LIST_MAX {
             let list = Arc::make_mut(list);
             debug_assert!(list.before.is_none(), "only longer ones are made from others");
-            match list.ids.binary_search(&replica) {
+            match find(&list.ids, replica, |id| *id) {
                 Ok(at) => list.counters[at] = counter,
                 Err(at) => {
                     list.ids = [&list.ids[..at], &[replica], &list.ids[at..]].concat().into();
@@ -311,7 +313,7 @@ impl Clocks {
             if changes.all.len() == SHARED_MAX {
                 return;
             }
-            let place = place.unwrap_or_else(|| theirs.ids.partition_point(|id| *id < replica));
+            let place = place.unwrap_or_else(|| find(&theirs.ids, replica, |id| *id).unwrap_or_else(|at| at));
             changes.push(Change { replica, place, listed: ours, counter });
         }
         *self = Self { changes: (!changes.all.is_empty()).then(|| Arc::new(changes)), ..listed };
@@ -340,7 +342,7 @@ impl Clocks {
 impl List {
     /// What it takes for that counter.
     fn change(&self, replica: ReplicaId, counter: u64) -> Change {
-        match self.ids.binary_search(&replica) {
+        match find(&self.ids, replica, |id| *id) {
             Ok(place) => Change { replica, place, listed: self.counters[place], counter },
             Err(place) => Change { replica, place, listed: 0, counter },
         }
@@ -380,7 +382,7 @@ impl Changes {
     }
 
     fn find(&self, replica: ReplicaId) -> Result<usize, usize> {
-        self.all.binary_search_by(|change| change.replica.cmp(&replica))
+        find(&self.all, replica, |change| change.replica)
     }
 
     /// From changes in their order; those that change nothing are left out.
