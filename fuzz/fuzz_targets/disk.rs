@@ -253,7 +253,16 @@ fn pend(node: &mut Node, map: &OrMap, now: Now) {
     use tidings::proto::message::{Ask, Hello, Message};
     use tidings::proto::node::Input;
     let (link, identity) = (LinkId(1), map.id());
-    node.handle(now, Input::Connected { link, address: "10.0.0.9:7400".into(), dialed: false, identity: Some(identity), key: KeyId::default() });
+    node.handle(
+        now,
+        Input::Connected {
+            link,
+            address: "10.0.0.9:7400".into(),
+            dialed: false,
+            identity: Some(identity),
+            key: KeyId::default(),
+        },
+    );
     let hello = Hello {
         cluster: [7; 16],
         replica: identity,

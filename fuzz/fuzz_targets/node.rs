@@ -283,7 +283,16 @@ impl World {
         let (number, boot, about) = (66 + u128::from(draw.byte() % 3), draw.byte() % 2, draw.byte());
         let (link, replica) = (self.open(false), ReplicaId::from(number));
         let dialed = about & 1 == 0;
-        self.tell(0, Input::Connected { link, address: "10.0.0.66:7400".into(), dialed, identity: Some(replica), key: KeyId::default() });
+        self.tell(
+            0,
+            Input::Connected {
+                link,
+                address: "10.0.0.66:7400".into(),
+                dialed,
+                identity: Some(replica),
+                key: KeyId::default(),
+            },
+        );
         let ours = self.nodes[0].map().audit();
         let context = if about & 2 == 0 { 1 } else { ours.context };
         let hello = Hello {

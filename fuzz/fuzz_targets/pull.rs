@@ -198,7 +198,13 @@ impl Exchange {
             Message::Chunk(entries) => Message::Chunk(self.assembly.complete(entries).ok()?),
             message => message,
         };
-        self.receiver.on_message(&mut self.little, message, |_| ()).ok().map(Some)
+        if let Message::Chunk(entries) = &message
+            && !entries.contexts().iter().all(|pair| claims_known(&self.little, &pair.context))
+        {
+            return None;
+        }
+        let step = self.receiver.on_message(&mut self.little, message, |_| ()).ok()?;
+        claims_known(&self.little, &self.receiver.begin().snapshot).then_some(Some(step))
     }
 
     /// The link is closed.
@@ -227,6 +233,11 @@ impl Exchange {
         whole(&mut self.little, &mut self.much);
         assert!(!self.is_whole || self.little.audit() == self.much.audit(), "the same contexts, and not the same");
     }
+}
+
+/// A node closes the link of who names writes of its own that it has not made: they would be made again, as others.
+fn claims_known(map: &OrMap, context: &CausalContext) -> bool {
+    context.get(map.id()) <= map.context().get(map.id())
 }
 
 /// Nobody disturbs it.

@@ -88,7 +88,7 @@ fn duration(text: &str) {
     if let Ok((read, written)) = fuzzing::duration(text) {
         let (again, same) = fuzzing::duration(&written).expect("what was written");
         assert_eq!(same, written);
-        assert!(read.as_secs() > 1 << 40 || again.as_millis() == read.as_millis(), "{text}: {written}");
+        assert_eq!(again.as_millis(), read.as_millis(), "{text}: {written}");
     }
 }
 
@@ -140,7 +140,7 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds.extend(counters.map(|counter| [&[4, 0, 0, 0, 0, 0, 0, 0, 1], counter].concat()));
     seeds.push(of(5, &[1, 0, 0, 0, 0, 9, 1, 0, 0, 0, 0, 0, 0, 0, 1, 3, 0]));
     seeds.push(of(5, &[[2, 0, 0, 0, 0, 1].as_slice(), &[3; 16], &[1, 1]].concat()));
-    seeds.extend(["250ms", "0.7s", "1.5m", "2h", "400d"].map(|text| of(6, text.as_bytes())));
+    seeds.extend(["250ms", "0.7s", "1.5m", "2h", "400d", "266666666665ms"].map(|text| of(6, text.as_bytes())));
     let id = ReplicaId::from(1 << 100);
     let words =
         [id.to_string(), Dot::new(id, 7).to_string(), "ab".repeat(32), "[::1]:7400".into(), "a.example:7400".into()];
