@@ -3,6 +3,7 @@
 use crate::common::{Node, Process, code, run, stderr, stdout, tidings};
 use crate::refused;
 use serde_json::json;
+use std::net::{TcpListener, UdpSocket};
 use std::process::Stdio;
 
 #[test]
@@ -90,13 +91,21 @@ fn a_view_of_others_needs_their_secret_and_the_own_address_is_no_other() {
     let said = refused(&[], &[others]);
     assert!(said.contains("--secret-file") && said.contains("TIDINGS_SECRET"), "{said}");
     assert!(refused(&["--join", "127.0.0.1:9"], &[]).contains("TIDINGS_SECRET"));
-    let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
-    let address = socket.local_addr().expect("bound").to_string();
-    drop(socket);
+    let address = free_address();
     let directory = tempfile::tempdir().expect("a directory");
     let mut alone = tidings();
     alone.args(["node", "--in-memory"]).envs([("SOCKET_ADDRESS", address.as_str()), ("VIEW", address.as_str())]);
     let node = Node::of(Process::start(&mut alone), directory);
     assert_eq!((node.http.as_str(), node.quic.as_str()), (format!("http://{address}").as_str(), address.as_str()));
     assert_eq!(node.get("/v1/peers").json(), json!({ "peers": [] }));
+}
+
+/// Free for both protocols, and none of those that the system gives to whoever asks for any: another test could have it before
+/// the node does.
+fn free_address() -> String {
+    let free =
+        |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok() && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let first = 20_000 + (std::process::id() % 5_000) as u16;
+    let port = (first..30_000).find(free).expect("a free port");
+    format!("127.0.0.1:{port}")
 }
