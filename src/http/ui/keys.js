@@ -1,7 +1,7 @@
 // The key browser: pages of keys below a prefix, and all values of the one that is chosen.
 
 import { getExact, keyPath, numberOf, toBytes } from "./api.js";
-import { byId, bytes, count, make, moment, say } from "./dom.js";
+import { byId, bytes, count, make, moment, reconcile, say } from "./dom.js";
 
 const PAGE = 50;
 const SHOWN_MAX = 200;
@@ -39,7 +39,7 @@ async function list(start) {
 function show(page, number) {
   pages = number;
   next = page.next === null ? null : keyPath(page.next, page.next_base64);
-  byId("key-list").replaceChildren(...page.items.map(row));
+  reconcile(byId("key-list"), page.items, (item) => keyPath(item.key, item.key_base64), makeRow, showRow);
   byId("first").disabled = number === 1;
   byId("next").disabled = next === null;
   const all = number === 1 && next === null;
@@ -47,14 +47,20 @@ function show(page, number) {
   say(byId("page-note"), all ? found : `page ${number}: ${found}`);
 }
 
-function row(item) {
-  const name = item.key ?? `base64 ${item.key_base64}`;
-  const button = make("button", { type: "button", class: "key" }, name);
-  button.onclick = () => choose(item, name);
-  const siblings = numberOf(item.siblings ?? 0);
-  const sign = siblings > 0 ? make("strong", { class: "siblings" }, `+${siblings}`) : "–";
-  const value = make("td", { class: "value" }, cut(formsOf(item).at(0).text, SHOWN_MAX));
-  return make("tr", { "data-item": name }, make("th", { scope: "row" }, button), value, make("td", { class: "number" }, sign));
+const nameOf = (item) => item.key ?? `base64 ${item.key_base64}`;
+
+function makeRow(item) {
+  const button = make("button", { type: "button", class: "key" }, nameOf(item));
+  const cells = [make("th", { scope: "row" }, button), make("td", { class: "value" }), make("td", { class: "number" })];
+  return make("tr", { "data-item": nameOf(item) }, ...cells);
+}
+
+function showRow(row, item) {
+  const [key, value, siblings] = row.children;
+  key.firstElementChild.onclick = () => choose(item);
+  say(value, cut(formsOf(item).at(0).text, SHOWN_MAX));
+  const others = numberOf(item.siblings ?? 0);
+  siblings.replaceChildren(others > 0 ? make("strong", { class: "siblings" }, `+${others}`) : "–");
 }
 
 const cut = (text, max) => (text.length > max ? `${text.slice(0, max)}…` : text);
@@ -82,10 +88,11 @@ function base64(raw) {
   return btoa(text);
 }
 
-async function choose(item, name) {
+async function choose(item) {
+  const name = nameOf(item);
   const detail = byId("key-detail");
   const again = make("button", { type: "button" }, "Read again");
-  again.onclick = () => choose(item, name);
+  again.onclick = () => choose(item);
   try {
     const values = await getExact(`v1/kv/${keyPath(item.key, item.key_base64)}?siblings=true`);
     const rest = values.length - 1;
