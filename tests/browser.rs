@@ -123,7 +123,9 @@ fn keys_are_browsed_page_by_page_and_shown_as_the_bytes_they_are() {
     let shown = "document.querySelector('#key-detail pre')?.textContent";
     page.until(&format!("{shown} === '{{\"id\":12345678901234567890,\"half\":1.50}}'"));
     // A list that is read again leaves the focus on the key that has it.
-    page.value("document.querySelector('#key-list button').focus(), document.querySelector('#key-form').requestSubmit()");
+    page.value(
+        "document.querySelector('#key-list button').focus(), document.querySelector('#key-form').requestSubmit()",
+    );
     page.until("document.querySelector('#page-note').textContent === '1 key'");
     assert_eq!(page.value("document.activeElement.textContent"), "exact");
     page.fill("#prefix", "<");

@@ -5,7 +5,7 @@
 //! latest, and call `handle` with [`Input::Timeout`]. Of a node whose state is kept, `node/gate.rs` has the rest of it.
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
-//! `node/spread.rs` what is told to whom unasked, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
+//! `node/spread.rs` what is told to whom unasked, `node/rounds.rs` when sums are compared, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
 //! `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one, `node/feed.rs` what is noted for watchers,
 //! `node/broadcast.rs` messages, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for,
 //! `node/http_view.rs` what they see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/meters.rs` what
@@ -25,6 +25,7 @@ mod meters;
 mod offline;
 mod overlay;
 mod pulls;
+mod rounds;
 mod sessions;
 mod spread;
 mod view;
@@ -53,6 +54,7 @@ use gate::Gate;
 use hold::Holding;
 use http_view::Unanswered;
 use rand::rngs::StdRng;
+use rounds::Rounds;
 use std::collections::{BTreeMap, VecDeque};
 use tracing::error;
 
@@ -243,10 +245,7 @@ pub struct Node {
     own_record_changed: bool,
     members_changed: bool,
     left: bool,
-    anti_entropy_at: Instant,
-    anti_entropy_wait: std::time::Duration,
-    anti_entropy_turn: Option<LinkId>,
-    anti_entropy_version: u64,
+    rounds: Rounds,
     truncate_at: Instant,
     /// A peer was heard, or there is none to hear.
     synced_once: bool,
@@ -305,10 +304,7 @@ impl Node {
             own_record_changed: false,
             members_changed: false,
             left: false,
-            anti_entropy_at: now.instant + config.anti_entropy,
-            anti_entropy_wait: config.anti_entropy,
-            anti_entropy_turn: None,
-            anti_entropy_version: 0,
+            rounds: Rounds::new(now.instant, config.anti_entropy),
             truncate_at: now.instant + config.truncate_every,
             synced_once: config.join.is_empty() && !config.joins_names,
             config,
@@ -355,7 +351,7 @@ impl Node {
 
     /// When to call [`handle`](Self::handle) at the latest. Linear in the links.
     pub fn next_timeout(&self) -> Option<Instant> {
-        let timers = [Some(self.anti_entropy_at), Some(self.truncate_at), self.next_spread(), self.next_pull_timeout()];
+        let timers = [Some(self.rounds.at), Some(self.truncate_at), self.next_spread(), self.next_pull_timeout()];
         let dials = if self.dials_all() { self.dials.next(|id| self.is_linked(id)) } else { None };
         timers
             .into_iter()

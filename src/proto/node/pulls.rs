@@ -50,7 +50,9 @@ impl Node {
                 "equal contexts with unequal states: a defect; repairing by a catch-up both ways"
             );
         }
-        self.want_pull(link, defect);
+        if defect || self.may_pull(link) {
+            self.want_pull(link, defect);
+        }
         true
     }
 

@@ -1,5 +1,5 @@
-//! What is told to whom unasked: fresh writes at once, others' after a while, sums at intervals. Not responsible for what
-//! a peer then asks for: `pulls` is.
+//! What is told to whom unasked: fresh writes at once, others' after a while. Not responsible for what a peer then asks for:
+//! `pulls` is.
 
 use super::Node;
 use crate::crdt::{CausalContext, Received};
@@ -19,13 +19,11 @@ pub(super) const CONTROL_IN_FLIGHT_MAX: usize = 2;
 /// One late push in so many prunes its link: where several writers' messages meet on one cycle, each at another link, all of these
 /// would be pruned at once, and the cycle be torn. With each further late push in a row it is twice as likely: a link that is late
 /// for one writer only is of use to others, one that is always late to nobody.
-const PRUNE_SHARE: u32 = 16;
-/// While something changes in a large cluster, sums are compared so many times more rarely.
-const BUSY_FACTOR: u32 = 10;
+const PRUNE_SHARE: u32 = 48;
 
 /// What is told on a link unasked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Flow {
+pub(super) enum Flow {
     /// In a small cluster, where all are linked to all: own writes at once; what others wrote is announced, and pushed only
     /// if it does not come otherwise.
     Mesh,
@@ -38,7 +36,7 @@ enum Flow {
 }
 
 impl Node {
-    fn flow(&self, state: &Link) -> Flow {
+    pub(super) fn flow(&self, state: &Link) -> Flow {
         match (state.is_up(), self.overlay.is_large(), state.role) {
             (false, ..) | (true, true, Role::Passing) => Flow::None,
             (true, false, _) => Flow::Mesh,
@@ -276,35 +274,6 @@ impl Node {
 
     pub(super) fn next_graft(&self) -> Option<Instant> {
         self.links.values().filter_map(|state| state.awaited.as_ref().map(|awaited| awaited.until)).min()
-    }
-
-    /// The safety net, and alone enough: sums are compared with one peer after the other, ever more rarely while
-    /// nothing changes.
-    pub(super) fn anti_entropy(&mut self) {
-        if self.anti_entropy_at > self.now.instant {
-            return;
-        }
-        let quiet = self.anti_entropy_version == self.any_version;
-        // Where writes come along the tree, sums differ by what is on its way: compared often, it would be sent twice.
-        let busy = self.config.anti_entropy * if self.overlay.is_large() { BUSY_FACTOR } else { 1 };
-        let wait = if quiet { self.anti_entropy_wait * 2 } else { busy };
-        self.anti_entropy_version = self.any_version;
-        self.anti_entropy_wait = wait.min(self.config.anti_entropy_max.max(busy));
-        self.anti_entropy_at = self.now.instant + self.anti_entropy_wait;
-        let up = |state: &Link| self.flow(state) != Flow::None && state.control.in_flight() < CONTROL_IN_FLIGHT_MAX;
-        let links: Vec<LinkId> = self.links.iter().filter(|(_, state)| up(state)).map(|(link, _)| *link).collect();
-        let next = links.iter().find(|link| Some(**link) > self.anti_entropy_turn).or(links.first()).copied();
-        self.anti_entropy_turn = next;
-        if let Some(link) = next {
-            let audit = self.map.audit();
-            self.send(link, CONTROL, &Message::Digest(Digest { audit, reply: true }), None);
-        }
-    }
-
-    /// A link has come up: the rounds begin again from the shortest interval.
-    pub(super) fn anti_entropy_soon(&mut self) {
-        self.anti_entropy_wait = self.config.anti_entropy;
-        self.anti_entropy_at = self.anti_entropy_at.min(self.now.instant + self.config.anti_entropy);
     }
 }
 
