@@ -5,11 +5,12 @@
 //! latest, and call `handle` with [`Input::Timeout`]. Of a node whose state is kept, `node/gate.rs` has the rest of it.
 //!
 //! This file has the contract, commands and timers; `node/links.rs` what links say, `node/boots.rs` who is a clone,
-//! `node/spread.rs` what is told to whom unasked, `node/rounds.rs` when sums are compared, `node/pulls.rs` syncs, `node/members.rs` the cluster's records,
-//! `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one, `node/feed.rs` what is noted for watchers,
-//! `node/broadcast.rs` messages, `node/gate.rs` what may leave when, `node/sessions.rs` what clients' sessions ask for,
-//! `node/http_view.rs` what they see of the cluster, `node/diagnosis.rs` how it differs from another node, `node/meters.rs` what
-//! is counted for people, `node/keys.rs` the replacement of the cluster's keys, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
+//! `node/spread.rs` what is told to whom unasked, `node/rounds.rs` when sums are compared, `node/pulls.rs` syncs,
+//! `node/members.rs` the cluster's records, `node/view.rs` a sample of it, `node/overlay.rs` the links of a large one,
+//! `node/feed.rs` what is noted for watchers, `node/broadcast.rs` messages, `node/gate.rs` what may leave when,
+//! `node/sessions.rs` what clients' sessions ask for, `node/http_view.rs` what they see of the cluster,
+//! `node/diagnosis.rs` how it differs from another node, `node/meters.rs` what is counted for people, `node/keys.rs` the
+//! replacement of the cluster's keys, `node/offline.rs` and `node/hold.rs` when links are not wanted or not trusted yet.
 
 mod boots;
 mod broadcast;

@@ -3,7 +3,7 @@
 
 use super::Node;
 use super::spread::{CONTROL_IN_FLIGHT_MAX, Flow};
-use crate::proto::link::{CONTROL, Link, LinkId, Role};
+use crate::proto::link::{CONTROL, Link, LinkId};
 use crate::proto::message::{Digest, Message};
 use crate::proto::time::Instant;
 use std::time::Duration;
@@ -30,8 +30,7 @@ impl Rounds {
 }
 
 impl Node {
-    /// The safety net, and alone enough: sums are compared with one peer after the other, ever more rarely while
-    /// nothing changes.
+    /// A round, if it is due: ever more rarely while nothing changes.
     pub(super) fn anti_entropy(&mut self) {
         if self.rounds.at > self.now.instant {
             return;
@@ -68,15 +67,11 @@ impl Node {
         self.rounds.at = self.rounds.at.min(self.now.instant + self.config.anti_entropy);
     }
 
-    /// Whether the two only meet, in a large cluster.
-    fn is_met(&self, state: &Link) -> bool {
-        self.overlay.is_large() && state.role == Role::Passing
-    }
-
     /// Where writes come along the tree, sums differ by what is on its way, and a peer that is only met has nothing else as a rule: it
     /// is then pulled from no more often than sums are compared.
     pub(super) fn may_pull(&mut self, link: LinkId) -> bool {
-        if !self.links.get(&link).is_some_and(|state| self.is_met(state)) || self.is_quiet() {
+        let stays = self.links.get(&link).is_some_and(|state| self.flow(state) != Flow::None);
+        if stays || self.is_quiet() {
             return true;
         }
         let due = self.rounds.pull_met_not_before <= self.now.instant;
@@ -89,6 +84,7 @@ impl Node {
 
 #[cfg(all(test, feature = "cli"))]
 mod tests {
+    use super::super::spread::Flow;
     use crate::crdt::ReplicaId;
     use crate::proto::link::LinkId;
     use crate::simulate::{Cluster, Settings};
@@ -106,8 +102,8 @@ mod tests {
             cluster.put(write % NODES, write, 8);
             cluster.run_for(10_000);
             for node in (0..NODES).filter_map(|who| cluster.node(who)) {
-                let accepted = node.links.iter().filter(|(_, state)| node.is_met(state) && !state.dialed);
-                let pulling = accepted.filter(|(_, state)| state.pull.is_some());
+                let met = node.links.iter().filter(|(_, state)| node.flow(state) == Flow::None && !state.dialed);
+                let pulling = met.filter(|(_, state)| state.pull.is_some());
                 pulled.entry(node.map.id()).or_default().extend(pulling.map(|(link, _)| *link));
             }
         }
