@@ -62,13 +62,20 @@ start node1 && start node2 && start node3
 write_for cut 2
 echo never-synced >"$disk/witness"
 # EXT4_IOC_SHUTDOWN without a flush: from this moment the disk takes nothing more, and the kernel's cache is as good as gone.
-python3 - "$disk" <<'PYTHON'
+# What counts is what was acknowledged up to then: programs go on here, as they do not when the power is gone, and a sync that
+# the cut has met may be told that all is well.
+python3 - "$disk" "$work/acknowledged" "$work/before" <<'PYTHON'
 import fcntl, os, struct, sys
-fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack("I", 2))
+disk, acknowledged, before = os.open(sys.argv[1], os.O_RDONLY), open(sys.argv[2], "rb"), open(sys.argv[3], "wb")
+told = acknowledged.read()
+fcntl.ioctl(disk, 0x8004587D, struct.pack("I", 2))
+before.write(told)
 PYTHON
 end KILL node1 node2 node3
 umount "$disk"
 mount -o loop "$work/image" "$disk"
 [[ ! -s $disk/witness ]] || different "the cut was none: what was never synced has outlived it"
 note "seen: what was written last and never synced is gone, so the cut was one"
+wait # for puts that were under way
+mv "$work/before" "$work/acknowledged"
 check

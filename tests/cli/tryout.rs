@@ -80,7 +80,7 @@ fn idle_day_bytes() {
 #[test]
 fn thin_join_drops() {
     let short = [("UP", "4"), ("DOWN", "3"), ("KEYS", "1500")];
-    tryout("thin-join-drops", &short, &["it has all after", "no more than a third above what it takes on a good link"]);
+    tryout("thin-join-drops", &short, &["it has all after"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! One keyspace holds all records, so that one memtable and one journal serve all. Chosen by measuring, see
 //! `proto-docs/decisions.md`; the settings are those that write least where many writers share small commits.
 
-use super::torn::PutAside;
+use super::torn::{self, PutAside};
 use super::{EachRecord, Snapshot, StorageError, StorageProblem};
 use crate::proto::durable::Batch;
 use fjall::compaction::Leveled;
@@ -81,6 +81,9 @@ impl Open {
 
 /// Opens the engine, without a torn batch at its end if there is one.
 fn open(directory: &Path) -> Result<Open, StorageError> {
+    if cfg!(debug_assertions) {
+        torn::drop_unended(directory).map_err(|error| StorageError::from_io(&error))?;
+    }
     let error = match Open::at(directory) {
         Ok(open) => return Ok(open),
         Err(error) => translate(&error),
@@ -293,6 +296,34 @@ mod tests {
         let keys = keys(&engine.expect("opened without it"));
         assert!(keys.iter().any(|key| key.ends_with(b"kettle")));
         assert!(!keys.iter().any(|key| key.ends_with(b"large")));
+    }
+
+    /// Wherever the pages end that came to the disk, and with zeros after them, as the engine sets its journal aside.
+    #[test]
+    fn a_last_batch_that_ends_anywhere_is_dropped() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut engine = Engine::open(directory.path()).expect("new");
+        let mut node = node();
+        commit(&mut node, &mut engine, "kettle", b"on");
+        commit(&mut node, &mut engine, "lamp", b"off");
+        drop(engine);
+        let journal = directory.path().join("0.jnl");
+        let whole = std::fs::read(&journal).expect("there");
+        let batch = torn::batches(&whole).last.expect("a batch");
+        // A length takes four bytes, so none is left out by steps of three.
+        for cut in batch.clone().step_by(3) {
+            std::fs::write(&journal, &whole[..cut]).expect("written");
+            std::fs::File::options()
+                .write(true)
+                .open(&journal)
+                .and_then(|file| file.set_len(64 << 10))
+                .expect("longer");
+            let keys = keys(
+                &Engine::open(directory.path()).unwrap_or_else(|error| panic!("cut at {cut} of {batch:?}: {error}")),
+            );
+            assert!(keys.iter().any(|key| key.ends_with(b"kettle")), "cut at {cut} of {batch:?}");
+            assert!(!keys.iter().any(|key| key.ends_with(b"lamp")), "cut at {cut} of {batch:?}");
+        }
     }
 
     #[test]

@@ -1,14 +1,18 @@
-//! The one torn batch that the engine does not recover from by itself. Not responsible for any other damage.
+//! The torn batches that the engine does not recover from by itself. Not responsible for any other damage.
 //!
 //! A batch whose last bytes came to the disk before a power cut, and some pages of one of its values did not, looks whole
 //! and has a wrong checksum: the engine takes that for damage, and does not open. It can only be the last batch of the
 //! last journal, and nobody was told that it is durable. So that batch is put aside and the engine tried again; if that
 //! does not help, it is put back: then it is damage.
 //!
+//! A batch that has no end is cut off by the engine, if it is not a debug build: that one asserts that the two lengths of a
+//! value are the same, and panics where a page ends between them.
+//!
 //! The layout is that of the journals of fjall 3.1, without compression.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 const TRAILER: &[u8] = b"FJL\x03";
@@ -29,11 +33,9 @@ impl PutAside {
     pub(super) fn last_batch(directory: &Path) -> io::Result<Option<Self>> {
         let Some(journal) = last_journal(directory)? else { return Ok(None) };
         let bytes = fs::read(&journal)?;
-        let Some(start) = last_batch(&bytes) else { return Ok(None) };
-        let aside = Self { journal, at: start as u64, batch: bytes[start..].to_vec() };
-        let file = File::options().write(true).open(&aside.journal)?;
-        file.set_len(aside.at)?;
-        file.sync_all()?;
+        let Some(batch) = batches(&bytes).last else { return Ok(None) };
+        let aside = Self { journal, at: batch.start as u64, batch: bytes[batch.start..].to_vec() };
+        cut(&aside.journal, aside.at)?;
         Ok(Some(aside))
     }
 
@@ -44,6 +46,21 @@ impl PutAside {
         file.write_all(&self.batch)?;
         file.sync_all()
     }
+}
+
+/// Cuts off the batch of the last journal that has no end, if there is one. Reads the journal whole.
+pub(super) fn drop_unended(directory: &Path) -> io::Result<()> {
+    let Some(journal) = last_journal(directory)? else { return Ok(()) };
+    match batches(&fs::read(&journal)?).unended {
+        Some(at) => cut(&journal, at as u64),
+        None => Ok(()),
+    }
+}
+
+fn cut(journal: &Path, at: u64) -> io::Result<()> {
+    let file = File::options().write(true).open(journal)?;
+    file.set_len(at)?;
+    file.sync_all()
 }
 
 fn last_journal(directory: &Path) -> io::Result<Option<PathBuf>> {
@@ -58,19 +75,27 @@ fn last_journal(directory: &Path) -> io::Result<Option<PathBuf>> {
     Ok(last.map(|last| last.1))
 }
 
-/// Where the last batch that has an end begins.
-fn last_batch(bytes: &[u8]) -> Option<usize> {
-    let (mut at, mut begun, mut last) = (0, None, None);
+/// What a journal ends with.
+#[derive(Debug, Default)]
+pub(super) struct Batches {
+    /// The last batch that has an end.
+    pub(super) last: Option<Range<usize>>,
+    /// Where one begins that has none.
+    unended: Option<usize>,
+}
+
+pub(super) fn batches(bytes: &[u8]) -> Batches {
+    let (mut at, mut batches) = (0, Batches::default());
     while let Some((tag, next)) = step(bytes, at) {
-        match (tag, begun) {
-            (START, None) => begun = Some(at),
+        match (tag, batches.unended) {
+            (START, None) => batches.unended = Some(at),
             (ITEM | CLEAR, Some(_)) => {}
-            (END, Some(start)) => (begun, last) = (None, Some(start)),
+            (END, Some(start)) => batches = Batches { last: Some(start..next), unended: None },
             _ => break,
         }
         at = next;
     }
-    last
+    batches
 }
 
 /// What begins at `at`, and where it ends.
