@@ -28,18 +28,20 @@ impl Causality {
         }
     }
 
-    /// A node has incorporated this. Of each writer its last write there says it for those before.
-    pub(super) fn look(&mut self, who: usize, context: &CausalContext) {
+    /// A node has incorporated this, and had what was `before` when this was asked last. Of each writer that something has come
+    /// of its last write there says it for those before.
+    pub(super) fn look(&mut self, who: usize, before: &CausalContext, context: &CausalContext) {
         if !self.is_on || self.wrong.is_some() {
             return;
         }
-        for (replica, made) in &self.made {
-            let counter = context.get(*replica);
-            let last = made.partition_point(|(number, _)| *number <= counter).checked_sub(1).map(|at| &made[at]);
+        for dot in context.missing_from(before) {
+            let Some(made) = self.made.get(&dot.replica) else { continue };
+            let last = made.partition_point(|(number, _)| *number <= dot.counter).checked_sub(1).map(|at| &made[at]);
             if let Some((number, needed)) = last.filter(|(_, needed)| !context.includes(needed)) {
                 let missing = needed.missing_from(context).next();
                 let missing = missing.map_or_else(String::new, |dot| dot.to_string());
-                self.wrong = Some(format!("node {who} has {replica}:{number} and not {missing}, which its writer had"));
+                self.wrong =
+                    Some(format!("node {who} has {}:{number} and not {missing}, which its writer had", dot.replica));
                 return;
             }
         }
@@ -64,10 +66,11 @@ mod tests {
         let mut causality = Causality::new(3);
         causality.note(ReplicaId::from(2), 1, &context(&[(2, 1)]));
         causality.note(ReplicaId::from(2), 2, &context(&[(1, 5), (2, 2)]));
-        causality.look(0, &context(&[(1, 4), (2, 1)]));
-        causality.look(0, &context(&[(1, 5), (2, 2)]));
+        let one = context(&[(1, 4), (2, 1)]);
+        causality.look(0, &context(&[]), &one);
+        causality.look(0, &one, &context(&[(1, 5), (2, 2)]));
         assert_eq!(causality.check(), Ok(()));
-        causality.look(0, &context(&[(1, 4), (2, 2)]));
+        causality.look(0, &one, &context(&[(1, 4), (2, 2)]));
         assert!(causality.check().is_err_and(|what| what.starts_with("node 0 has")));
     }
 }

@@ -287,7 +287,7 @@ impl Cluster {
         let context = node.map().context();
         if machine.looked != *context {
             self.spread.on_context(who, &machine.looked, context, self.now_us);
-            self.causality.look(who, context);
+            self.causality.look(who, &machine.looked, context);
             machine.looked = context.clone();
         }
     }
