@@ -65,7 +65,11 @@ fn cut(journal: &Path, at: u64) -> io::Result<()> {
 
 fn last_journal(directory: &Path) -> io::Result<Option<PathBuf>> {
     let mut last: Option<(u64, PathBuf)> = None;
-    for entry in fs::read_dir(directory)? {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    for entry in entries {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jnl")?.parse::<u64>().ok());
         if let Some(number) = name.filter(|number| last.as_ref().is_none_or(|last| last.0 < *number)) {
