@@ -2,7 +2,7 @@
 //! Not responsible for connections: the runtime is.
 
 use super::KeyId;
-use super::codec::{self, FEATURE_ZSTD, Spoken};
+use super::codec::{self, Compressing, FEATURE_ZSTD, Spoken};
 use super::ledger::{Carried, Ledger};
 use super::message::{Hello, Message};
 use super::node::Retiring;
@@ -98,8 +98,8 @@ pub(crate) struct Link {
     /// What the bytes were for, sent and received.
     pub(crate) sent: Ledger,
     pub(crate) received: Ledger,
-    /// Whether the peer reads compressed frames.
-    pub(crate) compresses: bool,
+    /// If the peer reads compressed frames.
+    pub(crate) compressing: Option<Compressing>,
     /// Until then pushes tell keys: the peer could not find a write that one was named by, and others are likely to follow.
     pub(crate) keys_until: Instant,
     /// The next pull asks for keys: an entry was named by a write that is not live here.
@@ -234,7 +234,7 @@ impl Link {
             heard: Spoken::default(),
             sent: Ledger::default(),
             received: Ledger::default(),
-            compresses: false,
+            compressing: None,
             keys_until: now,
             by_key: false,
             known: None,
@@ -265,7 +265,7 @@ impl Link {
         if let Some(own) = self.introduced.take() {
             self.said = Spoken::after_hellos(&own.hello, &hello, &own.context, &own.bound);
             self.heard = self.said.clone();
-            self.compresses = own.hello.features & hello.features & FEATURE_ZSTD != 0;
+            self.compressing = (own.hello.features & hello.features & FEATURE_ZSTD != 0).then(Compressing::default);
         }
         self.identity = Some(hello.replica);
         self.hello = Some(hello);

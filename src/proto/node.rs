@@ -564,7 +564,10 @@ impl Node {
             _ => state.sending.get_mut(&channel).map(|sending| &mut sending.pace),
         };
         pace.into_iter().for_each(|pace| pace.on_given(self.now.instant, plain_bytes));
-        let frame = if state.compresses { codec::compress(plain) } else { plain };
+        let frame = match &mut state.compressing {
+            Some(compressing) => compressing.compress(plain),
+            None => plain,
+        };
         state.sent.add(Carried { message, frame_bytes: frame.len(), plain_bytes, contexts_bytes });
         self.outputs.push_back(Output::Send { link, channel, frame });
     }

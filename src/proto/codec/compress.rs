@@ -10,6 +10,10 @@ use std::cell::RefCell;
 
 /// Shorter frames are not worth it.
 const PLAIN_BYTES_MIN: usize = 200;
+/// Frames from this on are always tried.
+const SHORT_BYTES_MAX: usize = 4 << 10;
+/// Of short ones at most so many are not tried before one is.
+const LEFT_OUT_MAX: u32 = 64;
 /// Nothing that is worth sending gets shorter than one part in so many.
 const TIMES_MAX: usize = 1024;
 
@@ -69,11 +73,44 @@ impl Compressor {
 
 /// The frame by the compressor of this thread: a thousand nodes in one process need no thousand of them. See
 /// [`Compressor::compress`].
-pub(crate) fn compress(frame: Bytes) -> Bytes {
+fn compress(frame: Bytes) -> Bytes {
     thread_local! {
         static COMPRESSOR: RefCell<Compressor> = RefCell::default();
     }
     COMPRESSOR.with_borrow_mut(|compressor| compressor.compress(frame))
+}
+
+/// Compresses what goes on one link, if that pays there. Values of one map are mostly alike: where short frames do not get
+/// shorter, as with what is encrypted or has been compressed before, ever fewer of them are tried.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Compressing {
+    /// So many tries in a row were in vain,
+    in_vain: u32,
+    /// and so many frames are not tried before the next.
+    left_out: u32,
+}
+
+impl Compressing {
+    /// The frame, perhaps within another. See [`Compressor::compress`].
+    pub(crate) fn compress(&mut self, frame: Bytes) -> Bytes {
+        self.compress_by(compress, frame)
+    }
+
+    fn compress_by(&mut self, compress: impl Fn(Bytes) -> Bytes, frame: Bytes) -> Bytes {
+        let bytes = frame.len();
+        // A long one is worth the try, and says little about short ones.
+        if !(PLAIN_BYTES_MIN..SHORT_BYTES_MAX).contains(&bytes) {
+            return compress(frame);
+        }
+        if self.left_out > 0 {
+            self.left_out -= 1;
+            return frame;
+        }
+        let compressed = compress(frame);
+        self.in_vain = if compressed.len() < bytes { 0 } else { self.in_vain + 1 };
+        self.left_out = LEFT_OUT_MAX.min((1 << self.in_vain.min(LEFT_OUT_MAX.ilog2())) - 1);
+        compressed
+    }
 }
 
 /// How long the frame is without compression.
@@ -144,4 +181,32 @@ pub(super) fn expand(frame: &Bytes) -> Result<Bytes> {
         return Err(DecodeError::Invalid("a compressed frame within another"));
     }
     Ok(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many of the frames are tried, where trying takes off so much.
+    fn tried(compressing: &mut Compressing, frames: usize, bytes: usize, takes_off: usize) -> usize {
+        let tries = std::cell::Cell::new(0);
+        for _ in 0..frames {
+            let compress = |frame: Bytes| {
+                tries.set(tries.get() + 1);
+                frame.slice(takes_off..)
+            };
+            compressing.compress_by(compress, Bytes::from(vec![0; bytes]));
+        }
+        tries.get()
+    }
+
+    #[test]
+    fn what_does_not_get_shorter_is_tried_ever_less_often() {
+        let mut link = Compressing::default();
+        assert_eq!(tried(&mut link, 100, 500, 100), 100, "it pays");
+        assert_eq!(tried(&mut link, 7, 500, 0), 3, "the first, the third, the seventh");
+        assert!((15..25).contains(&tried(&mut link, 1_000, 500, 0)), "in the end one in 64");
+        assert_eq!(tried(&mut link, 10, SHORT_BYTES_MAX, 0), 10, "long ones always");
+        assert!(tried(&mut link, 100, 500, 100) > 35, "and all again once it pays");
+    }
 }

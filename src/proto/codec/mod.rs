@@ -17,7 +17,7 @@ mod pull;
 mod small;
 mod spoken;
 
-pub(crate) use compress::compress;
+pub(crate) use compress::Compressing;
 pub use compress::{Compressor, FEATURE_ZSTD, FEATURES, plain_bytes};
 pub use spoken::Spoken;
 
