@@ -6,7 +6,7 @@
 //! does not help, it is put back: then it is damage.
 //!
 //! A batch that has no end is cut off by the engine, if it is not a debug build: that one asserts that the two lengths of a
-//! value are the same, and panics where a page ends between them.
+//! value are the same, and panics where a page ends between them. So there the batch is cut off before.
 //!
 //! The layout is that of the journals of fjall 3.1, without compression.
 
