@@ -56,6 +56,7 @@ impl Causality {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulate::{Cluster, Settings};
 
     fn context(counters: &[(u128, u64)]) -> CausalContext {
         counters.iter().map(|&(id, counter)| (ReplicaId::from(id), counter)).collect()
@@ -72,5 +73,17 @@ mod tests {
         assert_eq!(causality.check(), Ok(()));
         causality.look(0, &one, &context(&[(1, 4), (2, 2)]));
         assert!(causality.check().is_err_and(|what| what.starts_with("node 0 has")));
+    }
+
+    #[test]
+    fn what_comes_to_the_nodes_of_a_cluster_is_looked_at() {
+        let mut cluster = Cluster::new(Settings { nodes: 2, ..Settings::default() });
+        cluster.run_until_converged(60_000_000).expect("they come together");
+        let dot = cluster.put(0, 1, 8).expect("it runs");
+        // As if its writer had had what nobody has.
+        cluster.causality.note(dot.replica, dot.counter, &context(&[(99, 1)]));
+        assert_eq!(cluster.causality.check(), Ok(()));
+        cluster.run_until_converged(60_000_000).expect("the write comes to the other");
+        assert!(cluster.causality.check().is_err_and(|what| what.starts_with("node 1 has")));
     }
 }
