@@ -13,7 +13,7 @@ const PLAIN_BYTES_MIN: usize = 200;
 /// Frames from this on are always tried.
 const SHORT_BYTES_MAX: usize = 4 << 10;
 /// Of short ones at most so many are not tried before one is.
-const LEFT_OUT_MAX: u32 = 64;
+const PAUSE_MAX: u32 = 63;
 /// Nothing that is worth sending gets shorter than one part in so many.
 const TIMES_MAX: usize = 1024;
 
@@ -84,9 +84,9 @@ fn compress(frame: Bytes) -> Bytes {
 /// shorter, as with what is encrypted or has been compressed before, ever fewer of them are tried.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Compressing {
-    /// So many tries in a row were in vain,
-    in_vain: u32,
-    /// and so many frames are not tried before the next.
+    /// So many frames are not tried after one that was tried in vain,
+    pause: u32,
+    /// and so many of these are yet to come.
     left_out: u32,
 }
 
@@ -107,8 +107,8 @@ impl Compressing {
             return frame;
         }
         let compressed = compress(frame);
-        self.in_vain = if compressed.len() < bytes { 0 } else { self.in_vain + 1 };
-        self.left_out = LEFT_OUT_MAX.min((1 << self.in_vain.min(LEFT_OUT_MAX.ilog2())) - 1);
+        self.pause = if compressed.len() < bytes { 0 } else { (2 * self.pause + 1).min(PAUSE_MAX) };
+        self.left_out = self.pause;
         compressed
     }
 }

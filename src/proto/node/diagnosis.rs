@@ -3,7 +3,7 @@
 
 use super::Node;
 use crate::crdt::{CausalContext, DotSet, KeyList, ReplicaId, Section};
-use crate::proto::codec::{self, Compressor, FEATURE_ZSTD, FEATURES};
+use crate::proto::codec::{self, Compressing, FEATURE_ZSTD, FEATURES};
 use crate::proto::message::{Message, Pull, Told};
 use crate::proto::reconcile::{glance, symbols_to_show, told};
 use crate::proto::sync::Sender;
@@ -104,11 +104,11 @@ impl Node {
         let mut bytes = codec::encode(&Message::Pull(pull), None).len() as u64;
         let told = Told::Whole { context: theirs.context.clone(), bound: theirs.truncated.clone() };
         let mut sender = Sender::new(&mut self.map, &Pull { told, ..Pull::default() });
-        let (mut of_entries, mut made, mut compressor) = (0, 0, Compressor::default());
+        let (mut of_entries, mut made, mut compressing) = (0, 0, Compressing::default());
         while let Some(message) = sender.next(&self.map) {
             let frame = codec::encode(&message, Some(sender.begin()));
             // Nodes of one cluster are mostly of one build.
-            let frame = if FEATURES & FEATURE_ZSTD == 0 { frame } else { compressor.compress(frame) };
+            let frame = if FEATURES & FEATURE_ZSTD == 0 { frame } else { compressing.compress(frame) };
             let frame = frame.len() as u64;
             match &message {
                 Message::Chunk(chunk) => (of_entries, made) = (of_entries + frame, made + chunk.len()),
